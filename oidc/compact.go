@@ -1,0 +1,137 @@
+package oidc
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+)
+
+// Limits of a token, in bytes as it stands in the request.
+const (
+	MaxTokenSize  = 16 << 10
+	maxHeaderSize = 4 << 10
+	maxKeyIDSize  = 256
+)
+
+// header is the JOSE header of an access token: what of it may steer us.
+type header struct {
+	alg    Algorithm
+	kid    string
+	hasKID bool
+	typ    string
+	hasTyp bool
+}
+
+// compact is a token taken apart. Nothing in it is verified.
+type compact struct {
+	header       header
+	claims       Claims
+	signingInput string // header and claims as they were signed
+	signature    []byte
+}
+
+// strictBase64 refuses unused trailing bits that are not zero, so that one
+// token has one text (RFC 4648 section 3.5).
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// refusedHeaders are the header parameters that an access token has no business
+// to carry. Most of them offer a key, or change what is signed.
+var refusedHeaders = [...]string{"crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"}
+
+// parseCompact takes a token apart: size, shape, header, claims, in that order.
+func parseCompact(token string, ex explainer) (compact, *Error) {
+	var c compact
+	rawHeader, rawClaims, rawSignature, err := splitCompact(token)
+	if err != nil {
+		return c, ex.fail("shape", err)
+	}
+	header, err1 := decodeSegment(rawHeader)
+	claims, err2 := decodeSegment(rawClaims)
+	signature, err3 := decodeSegment(rawSignature)
+	if joined := errors.Join(err1, err2, err3); joined != nil {
+		return c, ex.fail("shape", &Error{Reason: MalformedToken, Err: errBase64})
+	}
+	ex.ok("shape", "three base64url segments, %d bytes", len(token))
+
+	if c.header, err = parseHeader(string(header)); err != nil {
+		return c, ex.fail("header", err)
+	}
+	if len(signature) == 0 {
+		return c, ex.fail("shape", &Error{Reason: MalformedToken, Err: errors.New("the signature is empty")})
+	}
+	ex.ok("header", "alg %q, kid %s, typ %s", c.header.alg, optional(c.header.kid, c.header.hasKID), optional(c.header.typ, c.header.hasTyp))
+
+	var cause error
+	if c.claims, cause = parseClaims(string(claims)); cause != nil {
+		return c, ex.fail("claims", &Error{Reason: MalformedToken, Err: cause})
+	}
+	ex.ok("claims", "a JSON object, %d bytes", len(claims))
+	c.signingInput = token[:len(rawHeader)+1+len(rawClaims)]
+	c.signature = signature
+	return c, nil
+}
+
+var errBase64 = errors.New("a segment is not strict base64url")
+
+func splitCompact(token string) (header, claims, signature string, _ *Error) {
+	if len(token) > MaxTokenSize {
+		return "", "", "", &Error{Reason: TokenTooLarge, Err: errors.New("over 16 KiB")}
+	}
+	header, rest, found := strings.Cut(token, ".")
+	if len(header) > maxHeaderSize {
+		return "", "", "", &Error{Reason: TokenTooLarge, Err: errors.New("header over 4 KiB")}
+	}
+	claims, signature, found2 := strings.Cut(rest, ".")
+	if !found || !found2 || strings.IndexByte(signature, '.') >= 0 {
+		return "", "", "", &Error{Reason: MalformedToken, Err: errors.New("not three segments")}
+	}
+	if header == "" || claims == "" {
+		return "", "", "", &Error{Reason: MalformedToken, Err: errors.New("an empty segment")}
+	}
+	return header, claims, signature, nil
+}
+
+// decodeSegment decodes base64url without padding. The alphabet is checked
+// first because the standard decoder skips CR and LF.
+func decodeSegment(s string) ([]byte, error) {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return nil, errBase64
+		}
+	}
+	return strictBase64.DecodeString(s)
+}
+
+func parseHeader(s string) (header, *Error) {
+	var h header
+	object, err := parseClaims(s)
+	if err != nil {
+		return h, &Error{Reason: MalformedToken, Err: err}
+	}
+	alg, _ := object.object.Member("alg")
+	h.alg = Algorithm(alg.Text())
+	if alg.Kind() != KindString || !h.alg.Known() {
+		return h, &Error{Reason: UnsupportedAlgorithm, Claim: "alg"}
+	}
+	for name, value := range object.object.Members() {
+		for _, refused := range refusedHeaders {
+			if name == refused {
+				return h, &Error{Reason: MalformedToken, Claim: refused, Err: errors.New("this header parameter is not accepted in an access token")}
+			}
+		}
+		switch name {
+		case "kid":
+			h.kid, h.hasKID = value.Text(), true
+			if value.Kind() != KindString || len(h.kid) > maxKeyIDSize {
+				return h, &Error{Reason: MalformedToken, Claim: "kid", Err: errors.New("not a string of 256 bytes at most")}
+			}
+		case "typ":
+			h.typ, h.hasTyp = value.Text(), true
+			if value.Kind() != KindString {
+				return h, &Error{Reason: MalformedToken, Claim: "typ", Err: errors.New("not a string")}
+			}
+		}
+	}
+	return h, nil
+}
