@@ -1,0 +1,23 @@
+// Package oidctest is a fake OpenID Connect issuer for tests and
+// demonstrations: it speaks discovery and JWKS over real HTTP on loopback,
+// mints good and bad tokens, and fails in every way that real issuers fail.
+//
+// An [Issuer] is to a token validator what an httptest.Server is to an HTTP
+// client:
+//
+//	issuer := oidctest.NewIssuer()
+//	defer issuer.Close()
+//	good := issuer.Token(map[string]any{"scope": "orders.read"})
+//	expired := issuer.Token(map[string]any{"exp": 1})
+//	forged := issuer.Token(nil, oidctest.Forged())
+//
+// Keys are rotated with [Issuer.Rotate] and [Issuer.RemoveOldKeys]. Faults are
+// switched on with [Issuer.Fail], [Issuer.Hang], [Issuer.Down], [Issuer.Lie],
+// [Issuer.Body], [Issuer.Redirect] and [Issuer.Respond], and off again with
+// [Issuer.Recover]. [Issuer.Requests] says how often an endpoint was asked.
+//
+// The package signs with Go's standard crypto packages and imports nothing of
+// Claimgate, so that it can judge any validator, ours included. It does not
+// import testing either, and can be part of a demonstration binary. Its issuer
+// hands a token to whoever asks: it must never be reachable from outside.
+package oidctest

@@ -1,0 +1,216 @@
+package oidctest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// Endpoint is one of the documents that an issuer serves.
+type Endpoint int
+
+// The endpoints. Other paths are answered 404 and counted as [Elsewhere].
+const (
+	OpenIDDiscovery Endpoint = iota // ISSUER/.well-known/openid-configuration
+	OAuthDiscovery                  // RFC 8414 section 3.1: /.well-known/oauth-authorization-server, then the issuer's path
+	JWKS                            // ISSUER/keys
+	Elsewhere
+)
+
+// state is what the endpoints answer from. It is guarded by Issuer.mu.
+type state struct {
+	path      string
+	made      int      // keys made so far, for their IDs
+	signing   []*Key   // one for each algorithm
+	published []*Key   // in the key set, oldest first
+	raw       []string // further members of the key set, as they stand
+
+	metadata     map[string]any // overrides of discovery
+	overrides    map[Endpoint]http.HandlerFunc
+	hangs        map[Endpoint]*Hang
+	cacheControl string
+	etag, gzip   bool
+
+	requests map[Endpoint]int
+	last     map[Endpoint]http.Header
+}
+
+// URLOf is the full address of an endpoint, "" for [Elsewhere].
+func (i *Issuer) URLOf(e Endpoint) string {
+	p := i.state.pathOf(e)
+	if p == "" {
+		return ""
+	}
+	return i.origin + p
+}
+
+func (s *state) pathOf(e Endpoint) string {
+	path := strings.TrimSuffix(s.path, "/")
+	switch e {
+	case OpenIDDiscovery:
+		return path + "/.well-known/openid-configuration"
+	case OAuthDiscovery:
+		return "/.well-known/oauth-authorization-server" + path
+	case JWKS:
+		return path + "/keys"
+	default:
+		return ""
+	}
+}
+
+// Requests counts the requests that arrived at these endpoints since the
+// issuer was made, whatever became of them; without arguments, at all.
+func (i *Issuer) Requests(at ...Endpoint) int {
+	if len(at) == 0 {
+		at = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Elsewhere}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := 0
+	for _, e := range at {
+		n += i.state.requests[e]
+	}
+	return n
+}
+
+// LastHeader has the header fields of the last request to an endpoint, nil if
+// there was none.
+func (i *Issuer) LastHeader(at Endpoint) http.Header {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state.last[at].Clone()
+}
+
+// handler answers requests. Closing ended lets go of those that hang.
+func (i *Issuer) handler(ended <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e, hang := i.arrive(r)
+		if hang != nil && !hang.wait(r, ended) {
+			panic(http.ErrAbortHandler) // returning would be an empty 200
+		}
+		i.mu.Lock()
+		override := i.state.overrides[e]
+		body, status := i.state.document(i, e)
+		cacheControl, useETag, useGzip := i.state.cacheControl, i.state.etag, i.state.gzip
+		i.mu.Unlock()
+
+		if override != nil {
+			override(w, r)
+			return
+		}
+		if status != http.StatusOK {
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if cacheControl != "" {
+			w.Header().Set("Cache-Control", cacheControl)
+		}
+		if useETag {
+			sum := sha256.Sum256(body)
+			tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+			w.Header().Set("ETag", tag)
+			if r.Header.Get("If-None-Match") == tag {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+		}
+		if useGzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			body = compress(body)
+		}
+		_, _ = w.Write(body)
+	})
+}
+
+// arrive counts a request and says where it goes.
+func (i *Issuer) arrive(r *http.Request) (Endpoint, *Hang) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at := Elsewhere
+	for _, e := range []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS} {
+		if r.URL.Path == i.state.pathOf(e) {
+			at = e
+		}
+	}
+	if i.state.requests == nil {
+		i.state.requests = make(map[Endpoint]int)
+		i.state.last = make(map[Endpoint]http.Header)
+	}
+	i.state.requests[at]++
+	i.state.last[at] = r.Header.Clone()
+	return at, i.state.hangs[at]
+}
+
+// document is what an endpoint serves when it is well.
+func (s *state) document(i *Issuer, e Endpoint) ([]byte, int) {
+	switch e {
+	case OpenIDDiscovery, OAuthDiscovery:
+		return s.discovery(i), http.StatusOK
+	case JWKS:
+		return s.keySet(), http.StatusOK
+	default:
+		return nil, http.StatusNotFound
+	}
+}
+
+func (s *state) discovery(i *Issuer) []byte {
+	var algs []string
+	for _, k := range s.signing {
+		algs = append(algs, k.Algorithm)
+	}
+	base := i.origin + strings.TrimSuffix(s.path, "/")
+	doc := map[string]any{
+		"issuer":                                i.URL,
+		"jwks_uri":                              i.origin + s.pathOf(JWKS),
+		"authorization_endpoint":                base + "/authorize",
+		"token_endpoint":                        base + "/token",
+		"response_types_supported":              []string{"code"},
+		"subject_types_supported":               []string{"public"},
+		"id_token_signing_alg_values_supported": algs,
+	}
+	override(doc, s.metadata)
+	return mustJSON(doc)
+}
+
+func (s *state) keySet() []byte {
+	keys := []json.RawMessage{}
+	for _, k := range s.published {
+		keys = append(keys, mustJSON(k.JWK()))
+	}
+	set := mustJSON(map[string]any{"keys": keys})
+	if len(s.raw) == 0 {
+		return set
+	}
+	// Raw members need not be JSON at all, so they are not marshalled.
+	list := strings.TrimSuffix(string(set), "]}")
+	for n, raw := range s.raw {
+		if n > 0 || len(keys) > 0 {
+			list += ","
+		}
+		list += raw
+	}
+	return []byte(list + "]}")
+}
+
+func compress(body []byte) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	_, _ = z.Write(body) // a bytes.Buffer takes everything
+	_ = z.Close()
+	return out.Bytes()
+}
+
+// mustJSON panics where a caller put something into a token or a document that
+// JSON does not have.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("oidctest: " + err.Error())
+	}
+	return b
+}
