@@ -1,0 +1,122 @@
+package oidc
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// CacheConfig bounds the cache of verified tokens. Whichever bound is met first
+// evicts the token that was used longest ago.
+type CacheConfig struct {
+	MaxEntries int   // 0 turns the cache off
+	MaxBytes   int64 // 0 turns the cache off
+}
+
+// CacheStats counts what the cache of verified tokens did.
+type CacheStats struct {
+	Hits, Misses uint64
+	Entries      int
+	Bytes        int64
+}
+
+const (
+	maxCacheLife = 5 * time.Minute
+	// entryOverhead is what an entry costs beside its claims: digest, list
+	// element, map slot and the Token itself, rounded up.
+	entryOverhead = 512
+)
+
+type digest = [32]byte
+
+// tokenCache remembers facts, never decisions: a token's verified claims, under
+// the SHA-256 of the token. Junk cannot get in, since only verified tokens do.
+type tokenCache struct {
+	hits, misses atomic.Uint64
+	maxBytes     int64
+
+	mu    sync.Mutex
+	lru   *simplelru.LRU[digest, *cacheEntry] // guarded by mu
+	bytes int64                               // guarded by mu
+}
+
+type cacheEntry struct {
+	token      *Token
+	issuer     *issuer
+	generation uint64 // of the issuer's keys when the token was verified
+	verifiedAt time.Time
+	size       int64
+}
+
+// newTokenCache returns nil, which is a cache that is off, for a zero bound.
+func newTokenCache(cfg CacheConfig) *tokenCache {
+	if cfg.MaxEntries <= 0 || cfg.MaxBytes <= 0 {
+		return nil
+	}
+	c := &tokenCache{maxBytes: cfg.MaxBytes}
+	// The error is for sizes that are not positive.
+	c.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(_ digest, e *cacheEntry) { c.bytes -= e.size })
+	return c
+}
+
+// get returns the entry for a token that may still be believed at now: not
+// expired, not older than five minutes, verified with the keys that its issuer
+// has today.
+func (c *tokenCache) get(key digest, now time.Time) (*cacheEntry, bool) {
+	if c == nil {
+		return nil, false
+	}
+	c.mu.Lock()
+	e, found := c.lru.Get(key)
+	c.mu.Unlock()
+	if found && e.believable(now) {
+		c.hits.Add(1)
+		return e, true
+	}
+	c.misses.Add(1)
+	return nil, false
+}
+
+func (e *cacheEntry) believable(now time.Time) bool {
+	if !now.Before(e.token.Expiry) || now.Sub(e.verifiedAt) >= maxCacheLife {
+		return false
+	}
+	// A clock that was set back makes nbf and iat questions again.
+	if now.Unix() < e.verifiedAt.Unix() {
+		return false
+	}
+	generation, usable := e.issuer.keys.current()
+	return usable && generation == e.generation
+}
+
+func (c *tokenCache) put(key digest, e *cacheEntry) {
+	if c == nil {
+		return
+	}
+	e.size = entryOverhead + int64(len(e.token.Claims.object.raw))
+	if e.size > c.maxBytes {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.lru.Peek(key); ok { // Add replaces without calling the eviction callback
+		c.bytes -= old.size
+	}
+	c.lru.Add(key, e)
+	c.bytes += e.size
+	for c.bytes > c.maxBytes {
+		c.lru.RemoveOldest()
+	}
+}
+
+func (c *tokenCache) stats() CacheStats {
+	if c == nil {
+		return CacheStats{}
+	}
+	c.mu.Lock()
+	entries, bytes := c.lru.Len(), c.bytes
+	c.mu.Unlock()
+	return CacheStats{c.hits.Load(), c.misses.Load(), entries, bytes}
+}

@@ -1,0 +1,116 @@
+package oidc
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Challenge is what a resource server says about itself when it refuses a
+// request. The zero value works and has no realm.
+type Challenge struct {
+	Realm            string
+	ResourceMetadata string   // URL of RFC 9728, "" if there is none
+	Scopes           []string // all scopes that the resource wants
+}
+
+// answer is how a class of reasons is answered. Clients see nothing else of a
+// reason, so all causes of one class look alike.
+type answer struct {
+	status      int
+	code        string // of the body; an RFC 6750 code where there is one
+	challenge   bool   // a WWW-Authenticate header is sent …
+	errorCode   string // … with this error attribute, "" for none (RFC 6750 section 3.1)
+	description string
+}
+
+// answers is complete: a test compares it with the classes.
+var answers = [...]answer{
+	ClassInternal: {http.StatusInternalServerError, "server_error", false, "", "The request could not be checked"},
+	ClassAllow:    {http.StatusOK, "", false, "", ""},
+	ClassNoCredential: {http.StatusUnauthorized, "unauthorized", true, "",
+		"An access token is required"},
+	ClassBadRequest: {http.StatusBadRequest, "invalid_request", true, "invalid_request",
+		"The credentials of the request are malformed"},
+	ClassInvalidToken: {http.StatusUnauthorized, "invalid_token", true, "invalid_token",
+		"The access token is not valid"},
+	// Proofs are not offered yet, so a token that wants one is not valid here.
+	ClassProof: {http.StatusUnauthorized, "invalid_token", true, "invalid_token",
+		"The access token is not valid"},
+	ClassStepUp: {http.StatusUnauthorized, "insufficient_user_authentication", true, "insufficient_user_authentication",
+		"A stronger or more recent authentication is required"},
+	ClassInsufficientScope: {http.StatusForbidden, "insufficient_scope", true, "insufficient_scope",
+		"The access token lacks a scope"},
+	ClassForbidden: {http.StatusForbidden, "access_denied", false, "",
+		"Access is denied"},
+	ClassUnavailable: {http.StatusServiceUnavailable, "temporarily_unavailable", false, "",
+		"The request cannot be checked now"},
+}
+
+const expiredDescription = "The access token expired"
+
+func (r Reason) answer() answer {
+	a := answers[r.Class()]
+	if r == Expired { // the one cause that clients act on
+		a.description = expiredDescription
+	}
+	return a
+}
+
+// Status returns the HTTP status with which r is answered.
+func (r Reason) Status() int { return r.answer().status }
+
+// ErrorCode returns the code for the error member of a response body, "" for an
+// allow. Where RFC 6750 or RFC 9470 have one, it is theirs.
+func (r Reason) ErrorCode() string { return r.answer().code }
+
+// Description returns a sentence for the client. It is the same for all reasons
+// of a class, but for [Expired].
+func (r Reason) Description() string { return r.answer().description }
+
+// Values returns the values of the WWW-Authenticate header for a refusal with
+// reason r (RFC 6750 section 3), nil if its class has no challenge.
+func (c Challenge) Values(r Reason) []string {
+	a := r.answer()
+	if !a.challenge {
+		return nil
+	}
+	var params []string
+	add := func(name, value string) {
+		params = append(params, name+`="`+quotedText(value)+`"`)
+	}
+	if c.Realm != "" {
+		add("realm", c.Realm)
+	}
+	if a.errorCode != "" {
+		add("error", a.errorCode)
+	}
+	if r == Expired {
+		add("error_description", expiredDescription)
+	}
+	if r.Class() == ClassInsufficientScope && len(c.Scopes) > 0 {
+		add("scope", strings.Join(c.Scopes, " "))
+	}
+	if c.ResourceMetadata != "" {
+		add("resource_metadata", c.ResourceMetadata)
+	}
+	if params == nil {
+		return []string{"Bearer"}
+	}
+	return []string{"Bearer " + strings.Join(params, ", ")}
+}
+
+// quotedText makes s fit for a quoted-string (RFC 9110 section 5.6.4); bytes
+// that no header may carry are dropped.
+func quotedText(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c >= 0x20 && c <= 0x7e:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

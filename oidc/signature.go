@@ -1,0 +1,77 @@
+package oidc
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// signed is a token whose signature is to be checked. It parses the token for
+// go-jose once, however many keys are tried.
+type signed struct {
+	token   string
+	compact *compact
+
+	jws     *jose.JSONWebSignature
+	refused bool
+}
+
+// ecSignatureSize is the only length of an ECDSA signature: two coordinates,
+// zero-padded (RFC 7518 section 3.4).
+var ecSignatureSize = map[Algorithm]int{ES256: 64, ES384: 96, ES512: 132}
+
+// verifiedBy reports whether the token is signed by pub. The key store has made
+// sure that the key's type, curve and alg fit the token's algorithm.
+func (s *signed) verifiedBy(pub crypto.PublicKey) bool {
+	alg := s.compact.header.alg
+	if size, ok := ecSignatureSize[alg]; ok && len(s.compact.signature) != size {
+		return false
+	}
+	if alg == Ed25519 { // RFC 9864's name of what go-jose knows as EdDSA
+		key, ok := pub.(ed25519.PublicKey)
+		return ok && len(key) == ed25519.PublicKeySize &&
+			ed25519.Verify(key, []byte(s.compact.signingInput), s.compact.signature)
+	}
+	if !s.parse(alg) {
+		return false
+	}
+	if _, err := s.jws.Verify(pub); err != nil {
+		return false
+	}
+	return s.saltFits(alg, pub)
+}
+
+func (s *signed) parse(alg Algorithm) bool {
+	if s.jws == nil && !s.refused {
+		jws, err := jose.ParseSignedCompact(s.token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+		// Errors of go-jose quote the token: they go nowhere.
+		s.jws, s.refused = jws, err != nil
+	}
+	return !s.refused
+}
+
+// saltFits closes a gap of go-jose, which takes RSASSA-PSS signatures with any
+// salt: RFC 7518 section 3.5 wants it as long as the hash.
+func (s *signed) saltFits(alg Algorithm, pub crypto.PublicKey) bool {
+	var hash crypto.Hash
+	var sum []byte
+	switch input := []byte(s.compact.signingInput); alg {
+	case PS256:
+		h := sha256.Sum256(input)
+		hash, sum = crypto.SHA256, h[:]
+	case PS384:
+		h := sha512.Sum384(input)
+		hash, sum = crypto.SHA384, h[:]
+	case PS512:
+		h := sha512.Sum512(input)
+		hash, sum = crypto.SHA512, h[:]
+	default:
+		return true
+	}
+	key, ok := pub.(*rsa.PublicKey)
+	return ok && rsa.VerifyPSS(key, hash, sum, s.compact.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+}

@@ -1,0 +1,346 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Config is what a [Validator] is made from. It is read once; later changes of
+// its slices have no effect.
+type Config struct {
+	// Issuers are the issuers whose tokens are accepted, one at least.
+	Issuers []IssuerConfig
+	// Cache bounds the cache of verified tokens; the zero value turns it off.
+	Cache CacheConfig
+	// Clock tells the time; nil means time.Now. It is called by several
+	// goroutines.
+	Clock func() time.Time
+	// Logger gets a line for each change of an issuer's state; nil discards.
+	Logger *slog.Logger
+	// OnFetch is called after each fetch of a document from an issuer, by the
+	// goroutine that fetched; nil is allowed.
+	OnFetch func(FetchEvent)
+}
+
+// IssuerConfig describes one issuer (authorization server) whose tokens are
+// accepted.
+type IssuerConfig struct {
+	// Issuer is compared with the claim iss byte for byte. Unless JWKSURL is
+	// set it must be an https URL, or http on loopback. Required.
+	Issuer string
+	// Name is short and unique, for headers, metrics, logs and policies.
+	// Required: lower-case letters, digits and inner hyphens, 63 at most.
+	Name string
+	// Aliases are further exact values of iss.
+	Aliases []string
+	// Preset is the kind of provider; zero means generic.
+	Preset Preset
+
+	// Audiences are the accepted audiences: one of them must be in aud. If it
+	// is empty, each Requirement must bring its own, or AnyAudience is set.
+	Audiences []string
+	// AnyAudience must be true to accept tokens whatever their audience is.
+	AnyAudience bool
+	// Algorithms are the accepted signature algorithms; nil means all.
+	Algorithms []Algorithm
+	// TokenTypes are the accepted values of the header parameter typ, compared
+	// without case and without "application/"; "none" stands for a token that
+	// has none. Nil means the preset's, by default at+jwt, JWT and none.
+	TokenTypes []string
+	// IDTokens accepts ID tokens in place of access tokens.
+	IDTokens bool
+	// Require lists what every token of this issuer must have.
+	Require []ClaimRule
+	// Leeway is the tolerance for exp, nbf and iat: 30 s if zero, none if
+	// negative, 60 s at most.
+	Leeway time.Duration
+	// MaxLifetime is the largest accepted exp - iat; zero means no limit.
+	MaxLifetime time.Duration
+	// Mappings say where subject, client and the like are; nil lists mean the
+	// preset's.
+	Mappings ClaimMappings
+
+	// DiscoveryURL overrides where the issuer's metadata is.
+	DiscoveryURL string
+	// JWKSURL is the key set's URL; with it there is no discovery.
+	JWKSURL string
+	Keys    KeysConfig
+	HTTP    HTTPConfig
+	// Insecure allows plain http off loopback.
+	Insecure bool
+}
+
+// ClaimRule demands that a claim holds one of some values. A claim that is a
+// list must contain one. The zero rule is never satisfied.
+type ClaimRule struct {
+	Name   ClaimName
+	Values []Scalar
+}
+
+// Matches reports whether the claims satisfy the rule.
+func (r ClaimRule) Matches(c Claims) bool {
+	v, ok := c.Get(r.Name)
+	return ok && slices.ContainsFunc(r.Values, func(s Scalar) bool { return s.Matches(v) })
+}
+
+const (
+	defaultLeeway = 30 * time.Second
+	maxLeeway     = 60 * time.Second
+)
+
+// Validator verifies access tokens of many issuers at once. It is safe for
+// concurrent use. Create it with [NewValidator]; the zero Validator refuses
+// every token.
+type Validator struct {
+	clock   func() time.Time
+	issuers []*issuer          // in the order of the configuration
+	byIss   map[string]*issuer // by issuer identifier and alias
+	cache   *tokenCache
+	store   *keyStore
+}
+
+// issuer is an issuer as the validator uses it: immutable, but for its keys.
+type issuer struct {
+	id          string
+	name        string
+	audiences   []string
+	anyAudience bool
+	algorithms  algSet
+	algNames    []Algorithm
+	tokenTypes  []string
+	idTokens    bool
+	payloadType []string
+	require     []ClaimRule
+	leeway      time.Duration
+	maxLifetime time.Duration
+	mappings    ClaimMappings
+	keys        *issuerKeys
+}
+
+// NewValidator checks cfg and returns a Validator for it, or all that is wrong
+// with cfg in one error. It does no I/O and starts nothing: keys are fetched by
+// [Validator.Run], or when a token first needs them. The caller must Close the
+// Validator.
+func NewValidator(cfg Config) (*Validator, error) {
+	v := &Validator{clock: cfg.Clock, byIss: map[string]*issuer{}}
+	if v.clock == nil {
+		v.clock = time.Now
+	}
+	logger := cfg.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	v.store = newKeyStore(keyStoreConfig{clock: v.clock, logger: logger, onFetch: cfg.OnFetch})
+	var faults []error
+	fault := func(name, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("oidc: issuer %q: "+format, append([]any{name}, args...)...))
+	}
+	if len(cfg.Issuers) == 0 {
+		faults = append(faults, errors.New("oidc: no issuers"))
+	}
+	names := map[string]bool{}
+	for _, ic := range cfg.Issuers {
+		iss, errs := newIssuer(ic)
+		for _, err := range errs {
+			fault(ic.Name, "%w", err)
+		}
+		if names[ic.Name] {
+			fault(ic.Name, "another issuer has this name")
+		}
+		names[ic.Name] = true
+		for _, id := range append([]string{ic.Issuer}, ic.Aliases...) {
+			if v.byIss[id] != nil {
+				fault(ic.Name, "another issuer has the identifier %q", id)
+			}
+			v.byIss[id] = iss
+		}
+		if len(errs) > 0 {
+			continue
+		}
+		keys, err := v.store.add(issuerKeysConfig{
+			issuer: ic.Issuer, name: ic.Name, discoveryURL: ic.DiscoveryURL, jwksURL: ic.JWKSURL,
+			keys: ic.Keys, http: ic.HTTP, insecure: ic.Insecure,
+		})
+		if err != nil {
+			fault(ic.Name, "%w", err)
+			continue
+		}
+		iss.keys = keys
+		v.issuers = append(v.issuers, iss)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	v.cache = newTokenCache(cfg.Cache)
+	return v, nil
+}
+
+func newIssuer(ic IssuerConfig) (*issuer, []error) {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if ic.Issuer == "" {
+		fault("Issuer is empty")
+	}
+	if !validName(ic.Name) {
+		fault("Name must be 1 to 63 of a-z, 0-9 and inner hyphens")
+	}
+	rules, known := ic.Preset.rules()
+	if !known {
+		fault("there is no preset %q", ic.Preset)
+	}
+	if ic.AnyAudience && len(ic.Audiences) > 0 {
+		fault("AnyAudience and Audiences contradict each other")
+	}
+	if ic.Leeway > maxLeeway {
+		fault("Leeway is over 60 s")
+	}
+	if ic.MaxLifetime < 0 {
+		fault("MaxLifetime is negative")
+	}
+	iss := &issuer{
+		id: ic.Issuer, name: ic.Name,
+		audiences: slices.Clone(ic.Audiences), anyAudience: ic.AnyAudience,
+		algorithms: setAll, algNames: slices.Clone(ic.Algorithms),
+		idTokens: ic.IDTokens, payloadType: rules.payloadTypes,
+		require: slices.Clone(ic.Require),
+		leeway:  ic.Leeway, maxLifetime: ic.MaxLifetime,
+		mappings: ic.Mappings.over(rules.mappings),
+	}
+	switch {
+	case ic.Leeway == 0:
+		iss.leeway = defaultLeeway
+	case ic.Leeway < 0:
+		iss.leeway = 0
+	}
+	if ic.Algorithms != nil {
+		iss.algorithms = 0
+		for _, a := range ic.Algorithms {
+			if !a.Known() {
+				fault("algorithm %q cannot be verified", a)
+			}
+			iss.algorithms |= a.bit()
+		}
+	}
+	iss.tokenTypes = rules.tokenTypes
+	if ic.TokenTypes != nil {
+		iss.tokenTypes = nil
+		for _, t := range ic.TokenTypes {
+			iss.tokenTypes = append(iss.tokenTypes, canonicalType(t))
+		}
+	}
+	return iss, errs
+}
+
+// validName reports whether s is fit for a header, a label and a policy.
+func validName(s string) bool {
+	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// Run fetches the keys of all issuers and keeps them fresh until ctx ends. It
+// returns nil then, after what it started has ended. Without Run, keys are
+// fetched when a token needs them, and that request waits.
+func (v *Validator) Run(ctx context.Context) error {
+	if v.store == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return v.store.run(ctx)
+}
+
+// Close ends all fetches and returns when they have ended. Tokens can still be
+// validated with the keys at hand.
+func (v *Validator) Close() {
+	if v.store != nil {
+		v.store.close()
+	}
+}
+
+// Status returns the state of each issuer, in the order of the configuration.
+func (v *Validator) Status() []IssuerStatus {
+	list := make([]IssuerStatus, len(v.issuers))
+	for i, iss := range v.issuers {
+		list[i] = iss.keys.status()
+	}
+	return list
+}
+
+// CacheStats returns what the cache of verified tokens did so far.
+func (v *Validator) CacheStats() CacheStats { return v.cache.stats() }
+
+// Requirement is what one request wants of a token, beside what its issuer's
+// configuration demands. The zero Requirement adds nothing.
+type Requirement struct {
+	// Issuers are the short names of the issuers accepted; nil accepts all.
+	Issuers []string
+	// Audiences are accepted instead of the issuer's; nil means the issuer's.
+	Audiences []string
+	// Explain, if set, is called with each step of the validation. It turns the
+	// token cache off for this call, so that every step is there.
+	Explain func(Step)
+}
+
+// Validate verifies a compact JWT and returns what it says, or an [*Error] that
+// says why not. It waits only if the token's issuer has no usable keys or the
+// token names an unknown key, and then at most until ctx ends.
+//
+// It does not check what the caller may do: scopes, roles and the like are for
+// the caller of Validate. A token that is bound to a key or certificate (cnf)
+// is refused, since no proof is looked at.
+func (v *Validator) Validate(ctx context.Context, token string, req Requirement) (*Token, error) {
+	tok, err := v.verify(ctx, token, req)
+	if err != nil {
+		return nil, err
+	}
+	ex := explainer(req.Explain)
+	if tok.bound {
+		return nil, ex.fail("binding", &Error{Reason: ProofMissing, Claim: "cnf", IssuerName: tok.IssuerName, Token: tok,
+			Err: errors.New("the token is bound to a key or certificate, and proofs are not accepted here")})
+	}
+	ex.ok("binding", "the token is not bound to a key (no cnf)")
+	return tok, nil
+}
+
+// verify returns the token's verified facts, from the cache or by verifying it.
+func (v *Validator) verify(ctx context.Context, token string, req Requirement) (*Token, *Error) {
+	if len(token) > MaxTokenSize { // before the hash, which is the first work per byte
+		return nil, explainer(req.Explain).fail("size", &Error{Reason: TokenTooLarge, Err: errors.New("over 16 KiB")})
+	}
+	if v.clock == nil { // the zero Validator
+		return nil, &Error{Reason: UnknownIssuer, Err: errors.New("no issuers are configured")}
+	}
+	now := v.clock()
+	key := sha256.Sum256([]byte(token))
+	if req.Explain == nil {
+		if e, ok := v.cache.get(key, now); ok {
+			if err := e.issuer.accepted(req); err != nil {
+				return nil, err
+			}
+			if err := e.issuer.checkAudience(e.token.Audience, req); err != nil {
+				return nil, err
+			}
+			return e.token, nil
+		}
+	}
+	e, err := v.verifyFresh(ctx, token, now, req)
+	if err != nil {
+		return nil, err
+	}
+	if now.Before(e.token.Expiry) { // not one that lives on leeway
+		v.cache.put(key, e)
+	}
+	return e.token, nil
+}

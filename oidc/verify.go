@@ -1,0 +1,366 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// verifyFresh takes the steps of spec order: all that can be refused cheaply is
+// refused before any key is looked at, so that no junk causes a fetch or a
+// signature check. The first failure is the reason.
+func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time, req Requirement) (*cacheEntry, *Error) {
+	ex := explainer(req.Explain)
+	c, err := parseCompact(token, ex)
+	if err != nil {
+		return nil, err
+	}
+	iss, err := v.issuerOf(c.claims)
+	if err != nil {
+		return nil, ex.fail("issuer", err)
+	}
+	if err := iss.accepted(req); err != nil {
+		return nil, ex.fail("issuer", err)
+	}
+	ex.ok("issuer", "iss is %q, configured as %s", iss.id, iss.name)
+
+	tok, err := iss.readToken(c, now, req, ex)
+	if err != nil {
+		err.IssuerName = iss.name
+		return nil, err
+	}
+
+	var explainKeys func(string)
+	if ex != nil {
+		explainKeys = func(detail string) { ex.ok("key", "%s", detail) }
+	}
+	signed := signed{token: token, compact: &c}
+	generation, reason, cause := iss.keys.verify(ctx, c.header.alg, c.header.kid, c.header.hasKID, signed.verifiedBy, explainKeys)
+	if reason != "" {
+		step := "key"
+		if reason == BadSignature {
+			step = "signature"
+		}
+		return nil, ex.fail(step, &Error{Reason: reason, IssuerName: iss.name, Err: cause})
+	}
+	ex.ok("signature", "%s, good", c.header.alg)
+	return &cacheEntry{token: tok, issuer: iss, generation: generation, verifiedAt: now}, nil
+}
+
+// issuerOf finds the issuer by iss alone, byte for byte (RFC 7519 section
+// 4.1.1). Keys live under the issuer, so another issuer's key cannot help.
+func (v *Validator) issuerOf(c Claims) (*issuer, *Error) {
+	iss, ok := c.Top("iss")
+	if !ok || iss.Kind() != KindString {
+		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, or not a string")}
+	}
+	found := v.byIss[iss.Text()]
+	if found == nil || iss.Text() == "" {
+		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("no configured issuer has exactly this identifier")}
+	}
+	return found, nil
+}
+
+func (iss *issuer) accepted(req Requirement) *Error {
+	if req.Issuers != nil && !slices.Contains(req.Issuers, iss.name) {
+		return &Error{Reason: IssuerNotAccepted, IssuerName: iss.name, Err: errors.New("the policy does not accept tokens of this issuer")}
+	}
+	return nil
+}
+
+// readToken takes all the steps between the issuer and the key.
+func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex explainer) (*Token, *Error) {
+	if iss.algorithms&c.header.alg.bit() == 0 {
+		return nil, ex.fail("algorithm", &Error{Reason: UnsupportedAlgorithm, Claim: "alg", Err: errors.New("not among the algorithms of this issuer")})
+	}
+	ex.ok("algorithm", "%s is accepted from this issuer", c.header.alg)
+	if err := iss.checkType(c); err != nil {
+		return nil, ex.fail("type", err)
+	}
+	ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
+
+	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Type: c.header.typ, Claims: c.claims}
+	times, err := iss.readClaims(tok)
+	if err != nil {
+		return nil, ex.fail("claims", err)
+	}
+	ex.ok("claims", "sub %q, client %q, scopes %q, roles %q", tok.Subject, tok.ClientID, tok.Scopes, tok.Roles)
+	if err := times.check(now, iss.leeway, iss.maxLifetime); err != nil {
+		return nil, ex.fail("time", err)
+	}
+	ex.ok("time", "expires %s, in %s; leeway %s", tok.Expiry.UTC().Format(time.RFC3339), tok.Expiry.Sub(now).Round(time.Second), iss.leeway)
+	if err := iss.checkAudience(tok.Audience, req); err != nil {
+		return nil, ex.fail("audience", err)
+	}
+	ex.ok("audience", "aud %q, accepted %q", tok.Audience, iss.acceptedAudiences(req))
+	return tok, nil
+}
+
+// canonicalType makes typ values comparable: RFC 7515 section 4.1.9 allows to
+// leave "application/" out, and media types have no case.
+func canonicalType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+}
+
+// Marks of what is no access token (RFC 8725 section 3.11, RFC 9068 section 4).
+var (
+	idTokenMarks    = [...]string{"nonce", "at_hash", "c_hash"}
+	otherTokenMarks = [...]string{"events", "htm"}
+)
+
+func (iss *issuer) checkType(c compact) *Error {
+	refuse := func(claim, why string) *Error {
+		return &Error{Reason: WrongTokenType, Claim: claim, Err: errors.New(why)}
+	}
+	typ := tokenTypeNone
+	if c.header.hasTyp {
+		typ = canonicalType(c.header.typ)
+		if typ == tokenTypeNone { // the word is ours, not a media type
+			return refuse("typ", "not an accepted token type")
+		}
+	}
+	if !slices.Contains(iss.tokenTypes, typ) {
+		return refuse("typ", "not an accepted token type")
+	}
+	for _, mark := range otherTokenMarks {
+		if _, ok := c.claims.Top(mark); ok {
+			return refuse(mark, "the mark of a token of another kind")
+		}
+	}
+	payloadType, hasPayloadType := c.claims.Top("typ")
+	kind := strings.ToLower(payloadType.Text())
+	if kind == "refresh" || kind == "offline" || kind == "logout" {
+		return refuse("typ", "the mark of a token of another kind, in the claims")
+	}
+	isID := kind == "id"
+	if !iss.idTokens {
+		for _, mark := range idTokenMarks {
+			if _, ok := c.claims.Top(mark); ok {
+				return refuse(mark, "the mark of an ID token")
+			}
+		}
+		if use, _ := c.claims.Top("token_use"); use.Text() == "id" {
+			return refuse("token_use", "the mark of an ID token")
+		}
+		if isID {
+			return refuse("typ", "the mark of an ID token, in the claims")
+		}
+	}
+	if iss.payloadType != nil && (!hasPayloadType || !slices.Contains(iss.payloadType, payloadType.Text())) && !isID {
+		return refuse("typ", "the claim typ is not "+strings.Join(iss.payloadType, " or "))
+	}
+	return nil
+}
+
+// tokenTimes are the NumericDates of a token, in seconds (RFC 7519 section 2).
+// A fraction is rounded so that the token is valid for less.
+type tokenTimes struct {
+	exp, nbf, iat  int64
+	hasNBF, hasIAT bool
+	lifetime       float64 // exp - iat without rounding; if hasIAT
+}
+
+// endOfTime is the first second of the year 10000.
+const endOfTime = 253402300800
+
+// readClaims fills tok from its claims and returns the times.
+func (iss *issuer) readClaims(tok *Token) (tokenTimes, *Error) {
+	c := tok.Claims
+	var times tokenTimes
+	exp, hasEXP, err := numericDate(c, "exp")
+	if err != nil {
+		return times, err
+	}
+	if !hasEXP || exp == 0 {
+		return times, invalidClaim("exp", "missing or zero")
+	}
+	nbf, hasNBF, err := numericDate(c, "nbf")
+	if err != nil {
+		return times, err
+	}
+	iat, hasIAT, err := numericDate(c, "iat")
+	if err != nil {
+		return times, err
+	}
+	times = tokenTimes{
+		exp: int64(math.Floor(exp)), nbf: int64(math.Ceil(nbf)), iat: int64(math.Ceil(iat)),
+		hasNBF: hasNBF, hasIAT: hasIAT, lifetime: exp - iat,
+	}
+	tok.Expiry = time.Unix(times.exp, 0)
+	if hasIAT {
+		tok.IssuedAt = time.Unix(int64(iat), 0)
+	}
+	for _, name := range [...]string{"sub", "client_id", "azp", "jti"} {
+		if v, ok := c.Top(name); ok && v.Kind() != KindString {
+			return times, invalidClaim(name, "not a string")
+		}
+	}
+	if v, ok := c.Top("jti"); ok {
+		tok.ID = v.Text()
+	}
+	if tok.Audience, err = audience(c); err != nil {
+		return times, err
+	}
+	for _, field := range [...]struct {
+		from []ClaimName
+		to   *string
+	}{
+		{iss.mappings.Subject, &tok.Subject},
+		{iss.mappings.Client, &tok.ClientID},
+		{iss.mappings.Tenant, &tok.Tenant},
+	} {
+		v, name, ok := firstPresent(c, field.from)
+		if ok && v.Kind() != KindString {
+			return times, invalidClaim(name, "not a string")
+		}
+		*field.to = v.Text()
+	}
+	if v, name, ok := firstPresent(c, iss.mappings.Scopes); ok {
+		if tok.Scopes, ok = scopes(v); !ok {
+			return times, invalidClaim(name, "neither a string nor a list of strings, or not in the alphabet of scopes")
+		}
+	}
+	if v, name, ok := firstPresent(c, iss.mappings.Roles); ok {
+		if tok.Roles, ok = stringOrStrings(v); !ok {
+			return times, invalidClaim(name, "neither a string nor a list of strings")
+		}
+	}
+	if v, ok := c.Top("cnf"); ok {
+		if v.Kind() != KindObject {
+			return times, invalidClaim("cnf", "not an object")
+		}
+		tok.bound = true
+	}
+	for _, rule := range iss.require {
+		if !rule.Matches(c) {
+			return times, invalidClaim(rule.Name.String(), "not a value that this issuer's configuration requires")
+		}
+	}
+	return times, nil
+}
+
+func invalidClaim(name, why string) *Error {
+	return &Error{Reason: InvalidClaim, Claim: name, Err: errors.New(why)}
+}
+
+// numericDate reads a time, false if it is absent. Bounds first: beyond them,
+// arithmetic on it would not be safe.
+func numericDate(c Claims, name string) (float64, bool, *Error) {
+	v, ok := c.Top(name)
+	if !ok {
+		return 0, false, nil
+	}
+	f, ok := v.Float64()
+	if !ok || f < 0 || f >= endOfTime {
+		return 0, false, invalidClaim(name, "not a number from 0 to the year 9999")
+	}
+	return f, true, nil
+}
+
+func (t tokenTimes) check(now time.Time, leeway, maxLifetime time.Duration) *Error {
+	// Whole seconds, as in the token; all values are small, nothing overflows.
+	switch exp := time.Unix(t.exp, 0); {
+	case !now.Before(exp.Add(leeway)):
+		return &Error{Reason: Expired, Claim: "exp", Err: fmt.Errorf("expired at %s", exp.UTC().Format(time.RFC3339))}
+	case t.hasNBF && now.Before(time.Unix(t.nbf, 0).Add(-leeway)):
+		return &Error{Reason: NotYetValid, Claim: "nbf"}
+	case t.hasIAT && now.Before(time.Unix(t.iat, 0).Add(-leeway)):
+		return &Error{Reason: NotYetValid, Claim: "iat"}
+	case maxLifetime <= 0:
+		return nil
+	case !t.hasIAT:
+		return invalidClaim("iat", "missing, and this issuer's configuration bounds the lifetime")
+	case t.lifetime > maxLifetime.Seconds():
+		return invalidClaim("exp", "the token lives longer than this issuer's configuration allows")
+	}
+	return nil
+}
+
+// audience reads aud: a string or a list of strings (RFC 7519 section 4.1.3).
+func audience(c Claims) ([]string, *Error) {
+	v, ok := c.Top("aud")
+	if !ok {
+		return nil, nil
+	}
+	list, ok := stringOrStrings(v)
+	if !ok {
+		return nil, invalidClaim("aud", "neither a string nor a list of strings")
+	}
+	return list, nil
+}
+
+// acceptedAudiences returns the audiences of which a token must have one, nil if
+// any will do.
+func (iss *issuer) acceptedAudiences(req Requirement) []string {
+	if req.Audiences != nil {
+		return req.Audiences
+	}
+	return iss.audiences
+}
+
+func (iss *issuer) checkAudience(aud []string, req Requirement) *Error {
+	accepted := iss.acceptedAudiences(req)
+	if req.Audiences == nil && iss.anyAudience {
+		return nil
+	}
+	for _, a := range aud {
+		if slices.Contains(accepted, a) {
+			return nil
+		}
+	}
+	return &Error{Reason: WrongAudience, Claim: "aud", IssuerName: iss.name, Err: errors.New("no accepted audience")}
+}
+
+// firstPresent returns the first of the claims that is present.
+func firstPresent(c Claims, names []ClaimName) (Value, string, bool) {
+	for _, n := range names {
+		if v, ok := c.Get(n); ok {
+			return v, n.text, true
+		}
+	}
+	return Value{}, "", false
+}
+
+func stringOrStrings(v Value) ([]string, bool) {
+	if v.Kind() == KindString {
+		return []string{v.Text()}, true
+	}
+	return v.Strings()
+}
+
+// scopes reads a scope claim: a string of scopes, or a list of them.
+func scopes(v Value) ([]string, bool) {
+	var list []string
+	if v.Kind() == KindString {
+		for s := range strings.SplitSeq(v.Text(), " ") {
+			if s != "" {
+				list = append(list, s)
+			}
+		}
+	} else {
+		var ok bool
+		if list, ok = v.Strings(); !ok {
+			return nil, false
+		}
+	}
+	for _, s := range list {
+		if !ValidScope(s) {
+			return nil, false
+		}
+	}
+	return list, true
+}
+
+// ValidScope reports whether s is a scope-token (RFC 6749 section 3.3).
+func ValidScope(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x21 || c == '"' || c == '\\' || c > 0x7e {
+			return false
+		}
+	}
+	return s != ""
+}
