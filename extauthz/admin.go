@@ -1,0 +1,110 @@
+package extauthz
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// AdminHandler returns the operator's endpoints: /livez, /readyz, /metrics of
+// gatherer, and what cfg adds for a listener at address. It is read-only and
+// tells nothing of tokens.
+func (g *Gate) AdminHandler(cfg AdminConfig, gatherer prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", g.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	// What follows is for people on this machine, unless the operator exposes it.
+	if cfg.PProf && (cfg.Expose || isLoopbackListen(cfg.Listen)) {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+func newAdminServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// isLoopbackListen reports whether only this machine can reach a listen address.
+func isLoopbackListen(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (g *Gate) readyz(w http.ResponseWriter, r *http.Request) {
+	problems := g.problems()
+	status := http.StatusOK
+	if len(problems) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	for _, p := range problems {
+		fmt.Fprintln(w, p)
+	}
+	if r.URL.Query().Has("verbose") {
+		now := g.clock()
+		for _, s := range g.set.Load().validator.Status() {
+			fmt.Fprintln(w, issuerLine(s, now))
+		}
+	}
+	if len(problems) == 0 {
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// problems says why the gate is not ready, one text each; nil if it is.
+func (g *Gate) problems() []string {
+	var list []string
+	if g.draining.Load() {
+		list = append(list, "shutting down")
+	}
+	set := g.set.Load()
+	for _, s := range set.validator.Status() {
+		switch {
+		case !s.FirstFetchEnded:
+			list = append(list, fmt.Sprintf("issuer %s: the first fetch of its keys has not ended", s.Name))
+		case set.required[s.Name] && !s.Usable:
+			list = append(list, fmt.Sprintf("issuer %s: required, and has no usable keys: %s", s.Name, s.LastError))
+		}
+	}
+	return list
+}
+
+func issuerLine(s oidc.IssuerStatus, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "issuer %s: %d usable keys, %d skipped", s.Name, s.UsableKeys, len(s.SkippedKeys))
+	if !s.LastSuccess.IsZero() {
+		fmt.Fprintf(&b, ", fetched %s ago", now.Sub(s.LastSuccess).Round(time.Second))
+	}
+	if s.Stale {
+		b.WriteString(", stale")
+	}
+	if s.LastError != "" {
+		fmt.Fprintf(&b, ", last error: %s", s.LastError)
+	}
+	return b.String()
+}

@@ -1,0 +1,188 @@
+package extauthz
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// A configuration that [Config.Validate] accepts can be built, but for files
+// that are missing by now. The errors here are for whoever builds one by hand.
+
+// build makes the validator's configuration of an issuer.
+func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
+	fail := func(err error) (oidc.IssuerConfig, error) {
+		return oidc.IssuerConfig{}, fmt.Errorf("extauthz: issuer %s: %w", c.Name, err)
+	}
+	roots, err := loadRoots(c.HTTP.CAFile)
+	if err != nil {
+		return fail(err)
+	}
+	mappings, err := c.ClaimMappings.build()
+	if err != nil {
+		return fail(err)
+	}
+	require, err := claimRules(c.Require)
+	if err != nil {
+		return fail(err)
+	}
+	leeway := c.leeway()
+	if leeway == 0 {
+		leeway = -1 // to the validator, zero means its default
+	}
+	return oidc.IssuerConfig{
+		Issuer: c.Issuer, Name: c.Name, Aliases: c.Aliases, Preset: c.Preset,
+		Audiences: c.Audiences, AnyAudience: c.AnyAudience,
+		Algorithms: c.Algorithms, TokenTypes: c.TokenTypes, IDTokens: c.IDTokens,
+		Require: require, Leeway: leeway, MaxLifetime: time.Duration(c.MaxLifetime), Mappings: mappings,
+		DiscoveryURL: c.DiscoveryURL, JWKSURL: c.JWKSURL,
+		Keys: oidc.KeysConfig{
+			Refresh:  time.Duration(c.Keys.Refresh), // zero is not the default written down: it is no upper bound
+			MaxStale: c.Keys.maxStale(), UnknownKeyInterval: c.Keys.unknownKeyInterval(),
+		},
+		HTTP:     oidc.HTTPConfig{RootCAs: roots, Timeout: c.HTTP.timeout()},
+		Insecure: c.Insecure,
+	}, nil
+}
+
+func (c *ClaimMappingsConfig) build() (oidc.ClaimMappings, error) {
+	var m oidc.ClaimMappings
+	for _, field := range []struct {
+		from []string
+		to   *[]oidc.ClaimName
+	}{
+		{c.Subject, &m.Subject}, {c.Client, &m.Client}, {c.Scopes, &m.Scopes}, {c.Roles, &m.Roles}, {c.Tenant, &m.Tenant},
+	} {
+		if field.from == nil {
+			continue
+		}
+		*field.to = make([]oidc.ClaimName, len(field.from))
+		for i, text := range field.from {
+			name, err := oidc.ParseClaimName(text)
+			if err != nil {
+				return m, err
+			}
+			(*field.to)[i] = name
+		}
+	}
+	return m, nil
+}
+
+// maxCAFile bounds what is read of a file of certificates.
+const maxCAFile = 4 << 20
+
+// loadRoots reads a PEM file of certificate authorities, nil for none: then the
+// system's are trusted.
+func loadRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("http.caFile: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxCAFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("http.caFile: %w", err)
+	case len(data) > maxCAFile:
+		return nil, fmt.Errorf("http.caFile: %s is over 4 MiB", path)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("http.caFile: %s has no certificate in PEM form", path)
+	}
+	return pool, nil
+}
+
+// buildPolicy compiles one policy.
+func buildPolicy(cfg *Config, pc *PolicyConfig, names *identityNames) (*policy, error) {
+	fail := func(err error) (*policy, error) {
+		return nil, fmt.Errorf("extauthz: policy %s: %w", pc.Name, err)
+	}
+	p := &policy{
+		name: pc.Name, access: pc.Access,
+		requirement: oidc.Requirement{Issuers: pc.Issuers, Audiences: pc.Audiences},
+		scopes:      pc.Scopes, anyScope: pc.AnyScope, roles: pc.Roles,
+		corsPreflight: pc.CORSPreflight,
+		challenge: oidc.Challenge{
+			Realm: pc.Realm, ResourceMetadata: pc.ResourceMetadata,
+			Scopes: slices.Concat(pc.Scopes, pc.AnyScope),
+		},
+	}
+	var err error
+	if p.claims, err = claimRules(pc.Claims); err != nil {
+		return fail(err)
+	}
+	if pc.When != "" {
+		if p.when, err = compileCondition(pc.When); err != nil {
+			return fail(err)
+		}
+	}
+	for _, m := range pc.Match {
+		entry, err := m.build(cfg.Server.PathParameters == PathParametersAllow)
+		if err != nil {
+			return fail(err)
+		}
+		p.match = append(p.match, entry)
+	}
+	for _, s := range pc.TokenFrom {
+		p.sources = append(p.sources, s.build())
+	}
+	if pc.ForwardToken != nil {
+		p.forward = forwardNever
+		if *pc.ForwardToken {
+			p.forward = forwardAlways
+		}
+	}
+	headers := map[string]string{}
+	for _, own := range []map[string]string{cfg.Headers, pc.Headers} { // the policy's win
+		for name, value := range own {
+			headers[strings.ToLower(name)] = value
+		}
+	}
+	if p.identity, err = newIdentityPlan(names, headers); err != nil {
+		return fail(err)
+	}
+	return p, nil
+}
+
+func (c *MatchConfig) build(allowParams bool) (matchEntry, error) {
+	e := matchEntry{methods: c.Methods}
+	for _, text := range c.Hosts {
+		pattern, err := parseHostPattern(text)
+		if err != nil {
+			return e, err
+		}
+		e.hosts = append(e.hosts, pattern)
+	}
+	for _, text := range c.Paths {
+		pattern, err := parsePathPattern(text, allowParams)
+		if err != nil {
+			return e, err
+		}
+		e.paths = append(e.paths, pattern)
+	}
+	return e, nil
+}
+
+func (c *TokenSourceConfig) build() tokenSource {
+	switch {
+	case c.Cookie != "":
+		return tokenSource{kind: fromCookie, name: c.Cookie}
+	case c.Query != "":
+		return tokenSource{kind: fromQuery, name: c.Query}
+	default:
+		return tokenSource{kind: fromHeader, name: strings.ToLower(c.Header), scheme: c.Scheme}
+	}
+}
+
+var errNotValidated = errors.New("extauthz: the configuration was not validated: get it from LoadConfig or ParseConfig, or call its Validate")

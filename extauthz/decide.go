@@ -1,0 +1,241 @@
+package extauthz
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// callerMargin is kept of the caller's deadline, so that the answer is ours and
+// not the caller's time-out.
+const callerMargin = 10 * time.Millisecond
+
+// explainer reports steps to whoever asked for them; nil costs nothing.
+type explainer func(oidc.Step)
+
+func (ex explainer) step(name string, ok bool, format string, args ...any) {
+	if ex != nil {
+		ex(oidc.Step{Name: name, OK: ok, Detail: fmt.Sprintf(format, args...)})
+	}
+}
+
+// decide is a check. Each sentence of it is a step; all but the verification of
+// the token are pure.
+func (s *policySet) decide(ctx context.Context, r *Request, ex explainer) Decision {
+	if r.Headers == nil {
+		r.Headers = noHeaders{}
+	}
+	path := parsePath(r.Path, s.allowParams)
+	p, d, found := s.selectPolicy(r, path, ex)
+	if !found {
+		return d
+	}
+	d = p.checkRequest(ctx, s, r, path, ex)
+	d.policy = p.name
+	d.plainText = isGRPC(r.Headers)
+	if !d.Allowed() {
+		d.challenge = p.challenge.Values(d.Reason())
+	}
+	return d
+}
+
+// selectPolicy finds the policy that decides, or the denial if there is none.
+func (s *policySet) selectPolicy(r *Request, path requestPath, ex explainer) (*policy, Decision, bool) {
+	deny := func(reason oidc.Reason, policy, format string, args ...any) (*policy, Decision, bool) {
+		ex.step("policy", false, "%s: "+format, append([]any{reason}, args...)...)
+		return nil, Decision{reason: reason, policy: policy, plainText: isGRPC(r.Headers)}, false
+	}
+	host, ok := canonicalHost(r.Host)
+	if !ok {
+		return deny(oidc.NoPolicy, "", "%q is no host", r.Host)
+	}
+	if !validMethod(r.Method) {
+		return deny(oidc.NoPolicy, "", "%q is no method", r.Method)
+	}
+	if name, ok := r.Context[policyExtension]; ok {
+		p := s.byName[name]
+		if p == nil {
+			return deny(oidc.NoPolicy, "", "the context extension policy=%q names none of the configured policies", name)
+		}
+		if p.when.readsPath() && path.ambiguous {
+			return deny(oidc.AmbiguousPath, p.name, "%s", path.why)
+		}
+		ex.step("policy", true, "%s, by the context extension policy", p.name)
+		return p, Decision{}, true
+	}
+	for _, p := range s.policies {
+		fits, ambiguous := p.match.fits(r.Method, host, path)
+		if ambiguous || fits && p.when.readsPath() && path.ambiguous {
+			return deny(oidc.AmbiguousPath, p.name, "policy %s would depend on how the path is read: %s", p.name, path.why)
+		}
+		if fits {
+			ex.step("policy", true, "%s, the first that matches %s %s%s", p.name, r.Method, host, path.matched)
+			return p, Decision{}, true
+		}
+		ex.step("policy", true, "%s does not match %s %s%s", p.name, r.Method, host, path.matched)
+	}
+	return deny(oidc.NoPolicy, "", "no policy matches %s %s%s", r.Method, host, path.matched)
+}
+
+// policyExtension is the key under which Envoy sends a policy's name.
+const policyExtension = "policy"
+
+// checkRequest decides under a policy.
+func (p *policy) checkRequest(ctx context.Context, s *policySet, r *Request, path requestPath, ex explainer) Decision {
+	switch {
+	case p.access == AccessDeny:
+		ex.step("access", false, "the policy denies everything")
+		return Decision{reason: oidc.DeniedByPolicy}
+	case p.corsPreflight && isPreflight(r):
+		ex.step("access", true, "a CORS preflight")
+		return p.allow(Decision{reason: oidc.CORSPreflight}, r, "")
+	case p.access == AccessPublic:
+		ex.step("access", true, "public: credentials are not looked at")
+		return p.allow(Decision{reason: oidc.Public}, r, "")
+	}
+
+	credential, _, reason, detail := extract(p.sources, r.Headers, r.Path)
+	if reason == oidc.MissingToken && p.access == AccessOptional {
+		ex.step("credential", true, "none, and the policy does not insist")
+		if reason := p.evaluate(r, path, nil, ex); reason != "" {
+			return Decision{reason: reason}
+		}
+		return p.allow(Decision{reason: oidc.Anonymous}, r, "")
+	}
+	if reason != "" {
+		ex.step("credential", false, "%s: %s", reason, detail)
+		return Decision{reason: reason}
+	}
+	ex.step("credential", true, "one, of %d bytes", len(credential))
+
+	ctx, cancel := s.withBudget(ctx)
+	defer cancel()
+	if ctx.Err() != nil {
+		ex.step("budget", false, "the time for this check is over")
+		return Decision{reason: oidc.Deadline, credential: credential}
+	}
+	requirement := p.requirement
+	requirement.Explain = ex
+	token, err := s.validator.Validate(ctx, credential, requirement)
+	if err != nil {
+		return refused(err, credential)
+	}
+	d := Decision{reason: oidc.ValidToken, token: token, issuer: token.IssuerName, credential: credential}
+	if reason := p.authorize(r, path, token, ex); reason != "" {
+		d.reason = reason
+		return d
+	}
+	return p.allow(d, r, credential)
+}
+
+// withBudget bounds the check by our own budget, or by the caller's deadline less
+// a margin if that is shorter.
+func (s *policySet) withBudget(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline := time.Now().Add(s.budget)
+	if theirs, ok := ctx.Deadline(); ok && theirs.Add(-callerMargin).Before(deadline) {
+		deadline = theirs.Add(-callerMargin)
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+// refused renders an error of the validator.
+func refused(err error, credential string) Decision {
+	d := Decision{reason: oidc.ReasonOf(err), credential: credential}
+	if e, ok := err.(*oidc.Error); ok { //nolint:errorlint // Validate returns it unwrapped
+		d.issuer, d.token = e.IssuerName, e.Token
+	}
+	return d
+}
+
+// authorize compares a verified token with what the policy wants, in the order
+// scopes, roles, claims, when. It returns the reason to refuse, "" for none.
+func (p *policy) authorize(r *Request, path requestPath, t *oidc.Token, ex explainer) oidc.Reason {
+	if len(p.scopes) > 0 || len(p.anyScope) > 0 {
+		ok := containsAll(t.Scopes, p.scopes) && (len(p.anyScope) == 0 || containsAny(t.Scopes, p.anyScope))
+		ex.step("scopes", ok, "the token has %q; wanted are all of %q and one of %q", t.Scopes, p.scopes, p.anyScope)
+		if !ok {
+			return oidc.InsufficientScope
+		}
+	}
+	if len(p.roles) > 0 {
+		ok := containsAny(t.Roles, p.roles)
+		ex.step("roles", ok, "the token has %q; wanted is one of %q", t.Roles, p.roles)
+		if !ok {
+			return oidc.RoleMissing
+		}
+	}
+	for _, rule := range p.claims {
+		ok := rule.Matches(t.Claims)
+		ex.step("claims", ok, "%s must be one of %v", rule.Name, rule.Values)
+		if !ok {
+			return oidc.ClaimMismatch
+		}
+	}
+	return p.evaluate(r, path, t, ex)
+}
+
+// evaluate runs the policy's condition; t is nil for an anonymous request.
+func (p *policy) evaluate(r *Request, path requestPath, t *oidc.Token, ex explainer) oidc.Reason {
+	if p.when == nil {
+		return ""
+	}
+	result, err := p.when.eval(conditionInput{request: r, path: path.matched, token: t})
+	switch {
+	case err != nil:
+		ex.step("when", false, "%s could not be evaluated: %v", p.when, err)
+		return oidc.PolicyError
+	case !result:
+		ex.step("when", false, "%s is false", p.when)
+		return oidc.ConditionFalse
+	}
+	ex.step("when", true, "%s is true", p.when)
+	return ""
+}
+
+// allow completes an allow with what it changes in the request: the identity
+// headers, and the credential if it does not go on.
+func (p *policy) allow(d Decision, r *Request, credential string) Decision {
+	set, remove, ok := p.identity.apply(d.token, p.name, credential, r.Headers)
+	if !ok {
+		return Decision{reason: oidc.IdentityTooLarge, token: d.token, issuer: d.issuer, credential: credential}
+	}
+	d.set, d.remove = p.forward.apply(p.sources, d.token != nil, r, set, remove)
+	return d
+}
+
+func isPreflight(r *Request) bool {
+	if r.Method != "OPTIONS" {
+		return false
+	}
+	_, origin := r.Headers.Get("origin")
+	_, method := r.Headers.Get("access-control-request-method")
+	return origin > 0 && method > 0
+}
+
+// isGRPC reports whether the client speaks gRPC, so that a denial has a plain
+// text for a body.
+func isGRPC(h Headers) bool {
+	contentType, _ := h.Get("content-type")
+	return strings.HasPrefix(contentType, "application/grpc")
+}
+
+func containsAll(have, want []string) bool {
+	return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(have, w) })
+}
+
+func containsAny(have, want []string) bool {
+	return slices.ContainsFunc(want, func(w string) bool { return slices.Contains(have, w) })
+}
+
+// noHeaders are the headers of a request without any.
+type noHeaders struct{}
+
+// Get implements Headers.
+func (noHeaders) Get(string) (string, int) { return "", 0 }
+
+// Names implements Headers.
+func (noHeaders) Names(func(string) bool) {}

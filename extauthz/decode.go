@@ -1,0 +1,130 @@
+package extauthz
+
+import (
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+)
+
+// decode turns a CheckRequest into a Request. It returns false if there are no
+// HTTP attributes, as for a TCP listener.
+//
+// Nothing that a client can choose steers the gate but what Envoy itself acts
+// on: x-forwarded-*, x-original-* and method overrides are ordinary headers.
+func decode(req *authv3.CheckRequest) (Request, bool) {
+	attributes := req.GetAttributes()
+	http := attributes.GetRequest().GetHttp()
+	if http == nil {
+		return Request{}, false
+	}
+	return Request{
+		Method:          http.GetMethod(),
+		Host:            http.GetHost(),
+		Path:            http.GetPath(),
+		Scheme:          http.GetScheme(),
+		Headers:         decodeHeaders(http),
+		SourceAddress:   attributes.GetSource().GetAddress().GetSocketAddress().GetAddress(),
+		SourcePrincipal: attributes.GetSource().GetPrincipal(),
+		Context:         attributes.GetContextExtensions(),
+		ID:              http.GetId(),
+	}, true
+}
+
+// decodeHeaders reads either encoding: the map, or with encode_raw_headers the
+// list. Envoy never sends both; whoever does gets the two read as one.
+func decodeHeaders(http *authv3.AttributeContext_HttpRequest) Headers {
+	list := http.GetHeaderMap().GetHeaders()
+	if len(list) == 0 {
+		return newHeaderMap(http.GetHeaders())
+	}
+	if len(http.GetHeaders()) > 0 {
+		list = slices.Clone(list)
+		for name, value := range http.GetHeaders() {
+			list = append(list, &corev3.HeaderValue{Key: name, Value: value})
+		}
+	}
+	return headerList(list)
+}
+
+// headerMap is Envoy's default encoding: one entry a name, values joined.
+type headerMap struct {
+	values map[string]string
+	// folded says that a name has an upper-case letter. Envoy sends none, and
+	// without one a look-up is enough.
+	folded bool
+}
+
+func newHeaderMap(values map[string]string) *headerMap {
+	m := &headerMap{values: values}
+	for name := range values {
+		if strings.ToLower(name) != name {
+			m.folded = true
+			break
+		}
+	}
+	return m
+}
+
+// Get implements Headers.
+func (m *headerMap) Get(name string) (string, int) {
+	if !m.folded {
+		value, ok := m.values[name]
+		if !ok {
+			return "", 0
+		}
+		return value, 1
+	}
+	var found []string
+	for n, v := range m.values {
+		if strings.ToLower(n) == name {
+			found = append(found, v)
+		}
+	}
+	slices.Sort(found) // a map has no order, and a verdict must not depend on one
+	return strings.Join(found, ","), len(found)
+}
+
+// Names implements Headers.
+func (m *headerMap) Names(yield func(string) bool) {
+	for name := range m.values {
+		if !yield(name) {
+			return
+		}
+	}
+}
+
+// headerList is the encoding of encode_raw_headers: duplicates kept, bytes
+// untouched.
+type headerList []*corev3.HeaderValue
+
+// Get implements Headers.
+func (l headerList) Get(name string) (string, int) {
+	value, count := "", 0
+	for _, h := range l {
+		if len(h.GetKey()) != len(name) || !strings.EqualFold(h.GetKey(), name) {
+			continue
+		}
+		v := h.GetValue()
+		if raw := h.GetRawValue(); len(raw) > 0 {
+			v = string(raw)
+		}
+		if count == 0 {
+			value = v
+		} else {
+			value += "," + v
+		}
+		count++
+	}
+	return value, count
+}
+
+// Names implements Headers.
+func (l headerList) Names(yield func(string) bool) {
+	for _, h := range l {
+		if !yield(h.GetKey()) {
+			return
+		}
+	}
+}

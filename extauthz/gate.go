@@ -1,0 +1,195 @@
+package extauthz
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// Options are what a [Gate] takes besides its configuration. The zero value
+// works.
+type Options struct {
+	// Logger gets decision records and changes of state; nil discards.
+	Logger *slog.Logger
+	// Clock tells the time; nil means time.Now.
+	Clock func() time.Time
+	// Registerer gets the metrics; nil means none are exported.
+	Registerer prometheus.Registerer
+	// Version is shown in claimgate_build_info; "" means what the Go tool
+	// recorded in the binary.
+	Version string
+}
+
+// Gate decides about requests. It is safe for concurrent use. Create it with
+// [NewGate], call [Gate.Run] in a goroutine, and Close it.
+type Gate struct {
+	clock    func() time.Time
+	logger   *slog.Logger
+	version  string
+	metrics  *metrics
+	log      *decisionLog
+	set      atomic.Pointer[policySet] // loaded once for each request
+	draining atomic.Bool
+}
+
+// NewGate returns a gate for cfg. It reads the files that cfg names and does no
+// other I/O; keys are fetched by [Gate.Run], or when a request needs them.
+func NewGate(cfg *Config, opts Options) (*Gate, error) {
+	g := &Gate{clock: opts.Clock, logger: opts.Logger, version: opts.Version, metrics: newMetrics(len(cfg.Issuers))}
+	if g.clock == nil {
+		g.clock = time.Now
+	}
+	if g.logger == nil {
+		g.logger = slog.New(slog.DiscardHandler)
+	}
+	g.log = newDecisionLog(g.logger, cfg.Log.Decisions, cfg.Log.subject())
+	set, err := g.build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.set.Store(set)
+	if opts.Registerer != nil {
+		for _, c := range append(g.metrics.collectors(), stateCollector{g}) {
+			if err := opts.Registerer.Register(c); err != nil {
+				set.validator.Close()
+				return nil, fmt.Errorf("extauthz: registering metrics: %w", err)
+			}
+		}
+	}
+	for _, name := range set.insecureIssuers {
+		g.logger.Warn("plain http is allowed for this issuer: whoever is on the way can replace its keys", slog.String("issuer", name))
+	}
+	return g, nil
+}
+
+// Run keeps the issuers' keys fresh and writes decision records until ctx ends.
+func (g *Gate) Run(ctx context.Context) error {
+	var writer sync.WaitGroup
+	writer.Go(func() { g.log.run(ctx) })
+	defer writer.Wait()
+	return g.set.Load().validator.Run(ctx)
+}
+
+// Close ends what the gate has started and waits for it.
+func (g *Gate) Close() { g.set.Load().validator.Close() }
+
+// Decide answers one request. It waits only for keys, and at most for the
+// configured time budget or until ctx ends. Unlike the gRPC service it neither
+// recovers panics nor counts or records the decision.
+func (g *Gate) Decide(ctx context.Context, r *Request) Decision {
+	return g.set.Load().decide(ctx, r, nil)
+}
+
+// Explain decides like [Gate.Decide] and returns each step with what was looked
+// at. Steps quote claims: they are for the operator who holds the token.
+func (g *Gate) Explain(ctx context.Context, r *Request) (Decision, []oidc.Step) {
+	var steps []oidc.Step
+	d := g.set.Load().decide(ctx, r, func(s oidc.Step) { steps = append(steps, s) })
+	return d, steps
+}
+
+// policySet is a configuration ready to decide: immutable, and swapped as a
+// whole.
+type policySet struct {
+	clock           func() time.Time
+	validator       *oidc.Validator
+	policies        []*policy
+	byName          map[string]*policy
+	budget          time.Duration // of one check
+	allowParams     bool          // a ';' in a path is an ordinary character
+	hash            string
+	loaded          time.Time
+	required        map[string]bool // short names of issuers that readiness waits for
+	metadataClaims  []oidc.ClaimName
+	insecureIssuers []string
+}
+
+// policy is one policy, compiled.
+type policy struct {
+	name          string
+	match         matchList
+	access        Access
+	requirement   oidc.Requirement
+	scopes        []string
+	anyScope      []string
+	roles         []string
+	claims        []oidc.ClaimRule
+	when          *condition // nil without one
+	sources       []tokenSource
+	forward       forwarding
+	identity      *identityPlan
+	corsPreflight bool
+	challenge     oidc.Challenge
+}
+
+// build makes a policy set of a configuration.
+func (g *Gate) build(cfg *Config) (*policySet, error) {
+	set := &policySet{
+		clock: g.clock, budget: cfg.Server.checkTimeout(), allowParams: cfg.Server.PathParameters == PathParametersAllow,
+		byName: map[string]*policy{}, required: map[string]bool{}, loaded: g.clock(),
+	}
+	canonical, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("extauthz: %w", err)
+	}
+	sum := sha256.Sum256(canonical)
+	set.hash = hex.EncodeToString(sum[:8])
+
+	if cfg.Admin.Listen == "" || len(cfg.Policies) == 0 {
+		return nil, errNotValidated
+	}
+	vc := oidc.Config{
+		Cache:  oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
+		Clock:  g.clock,
+		Logger: g.logger, OnFetch: g.metrics.fetched,
+	}
+	for i := range cfg.Issuers {
+		ic, err := cfg.Issuers[i].build()
+		if err != nil {
+			return nil, err
+		}
+		vc.Issuers = append(vc.Issuers, ic)
+		set.required[ic.Name] = cfg.Issuers[i].Required
+		if ic.Insecure {
+			set.insecureIssuers = append(set.insecureIssuers, ic.Name)
+		}
+	}
+	for _, name := range cfg.Metadata.Claims {
+		n, err := oidc.ParseClaimName(name)
+		if err != nil {
+			return nil, fmt.Errorf("extauthz: metadata.claims: %w", err)
+		}
+		set.metadataClaims = append(set.metadataClaims, n)
+	}
+	identities := newIdentityNames(cfg)
+	for i := range cfg.Policies {
+		p, err := buildPolicy(cfg, &cfg.Policies[i], identities)
+		if err != nil {
+			return nil, err
+		}
+		if set.byName[p.name] != nil {
+			return nil, fmt.Errorf("extauthz: two policies have the name %q", p.name)
+		}
+		set.policies = append(set.policies, p)
+		set.byName[p.name] = p
+	}
+	// Without issuers every policy is one that looks at no token, and the zero
+	// Validator refuses all of them.
+	set.validator = &oidc.Validator{}
+	if len(vc.Issuers) > 0 {
+		if set.validator, err = oidc.NewValidator(vc); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}

@@ -1,0 +1,171 @@
+package extauthz
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// fetchDurationMaxIssuers is where the histogram of fetches is left out: a
+// histogram for each of thousands of issuers is more than anybody reads.
+const fetchDurationMaxIssuers = 200
+
+// metrics are all that the gate counts. Labels come from the configuration and
+// from fixed lists only, so no request can make a series.
+type metrics struct {
+	checks        *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	allowDuration prometheus.Observer
+	denyDuration  prometheus.Observer
+	inFlight      prometheus.Gauge
+	fetches       *prometheus.CounterVec
+	fetchDuration *prometheus.HistogramVec // nil with many issuers
+}
+
+func newMetrics(issuers int) *metrics {
+	m := &metrics{
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claimgate_checks_total",
+			Help: "Checks by policy, issuer, reason and verdict.",
+		}, []string{"policy", "issuer", "reason", "verdict"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "claimgate_check_duration_seconds",
+			Help: "How long a check took, by verdict.",
+			Buckets: []float64{
+				25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 150e-3, 250e-3, 500e-3, 1,
+			},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"verdict"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "claimgate_checks_in_flight",
+			Help: "Checks that are being decided now.",
+		}),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claimgate_key_fetches_total",
+			Help: "Fetches of discovery documents and key sets, by issuer, kind and result.",
+		}, []string{"issuer", "kind", "result"}),
+	}
+	m.allowDuration = m.duration.WithLabelValues("allow")
+	m.denyDuration = m.duration.WithLabelValues("deny")
+	if issuers <= fetchDurationMaxIssuers {
+		m.fetchDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "claimgate_key_fetch_duration_seconds",
+			Help:    "How long a fetch took, by issuer.",
+			Buckets: []float64{5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"issuer"})
+	}
+	return m
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	list := []prometheus.Collector{m.checks, m.duration, m.inFlight, m.fetches}
+	if m.fetchDuration != nil {
+		list = append(list, m.fetchDuration)
+	}
+	return list
+}
+
+// fetched counts a fetch; it is the validator's OnFetch.
+func (m *metrics) fetched(e oidc.FetchEvent) {
+	m.fetches.WithLabelValues(e.IssuerName, string(e.Kind), string(e.Result)).Inc()
+	if m.fetchDuration != nil {
+		m.fetchDuration.WithLabelValues(e.IssuerName).Observe(e.Duration.Seconds())
+	}
+}
+
+func (m *metrics) checked(d Decision, took time.Duration) {
+	verdict, histogram := "deny", m.denyDuration
+	if d.Allowed() {
+		verdict, histogram = "allow", m.allowDuration
+	}
+	m.checks.WithLabelValues(d.policy, d.issuer, string(d.Reason()), verdict).Inc()
+	histogram.Observe(took.Seconds())
+}
+
+// stateCollector exports what the gate's parts know about themselves, read when
+// somebody asks.
+type stateCollector struct{ gate *Gate }
+
+var (
+	cacheTotalDesc   = prometheus.NewDesc("claimgate_token_cache_total", "Look-ups in the cache of verified tokens.", []string{"result"}, nil)
+	cacheEntriesDesc = prometheus.NewDesc("claimgate_token_cache_entries", "Verified tokens in the cache.", nil, nil)
+	keysDesc         = prometheus.NewDesc("claimgate_keys", "Keys of the issuer's key set, by state.", []string{"issuer", "state"}, nil)
+	keysSuccessDesc  = prometheus.NewDesc("claimgate_keys_last_success_timestamp_seconds", "When the issuer's keys were last fetched.", []string{"issuer"}, nil)
+	keysStaleDesc    = prometheus.NewDesc("claimgate_keys_stale", "1 if the issuer's keys are served although the last fetch failed.", []string{"issuer"}, nil)
+	unknownKeyDesc   = prometheus.NewDesc("claimgate_unknown_key_refreshes_total", "Fetches that tokens with an unknown key asked for.", []string{"issuer", "result"}, nil)
+	insecureDesc     = prometheus.NewDesc("claimgate_issuer_insecure", "1 if plain http off loopback is allowed for the issuer.", []string{"issuer"}, nil)
+	logDroppedDesc   = prometheus.NewDesc("claimgate_log_dropped_total", "Decision records dropped because the sink was slow.", nil, nil)
+	configTimeDesc   = prometheus.NewDesc("claimgate_config_last_success_timestamp_seconds", "When the configuration in force was loaded.", nil, nil)
+	configInfoDesc   = prometheus.NewDesc("claimgate_config_info", "1; the label tells the configuration in force.", []string{"hash"}, nil)
+	buildInfoDesc    = prometheus.NewDesc("claimgate_build_info", "1; the labels tell the build.", []string{"version", "goversion", "revision"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		cacheTotalDesc, cacheEntriesDesc, keysDesc, keysSuccessDesc, keysStaleDesc, unknownKeyDesc,
+		insecureDesc, logDroppedDesc, configTimeDesc, configInfoDesc, buildInfoDesc,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	set := c.gate.set.Load()
+	cache := set.validator.CacheStats()
+	counter(cacheTotalDesc, float64(cache.Hits), "hit")
+	counter(cacheTotalDesc, float64(cache.Misses), "miss")
+	gauge(cacheEntriesDesc, float64(cache.Entries))
+	for _, s := range set.validator.Status() {
+		gauge(keysDesc, float64(s.UsableKeys), s.Name, "usable")
+		gauge(keysDesc, float64(len(s.SkippedKeys)), s.Name, "skipped")
+		if !s.LastSuccess.IsZero() {
+			gauge(keysSuccessDesc, float64(s.LastSuccess.Unix()), s.Name)
+		}
+		gauge(keysStaleDesc, boolValue(s.Stale), s.Name)
+		counter(unknownKeyDesc, float64(s.UnknownKeyFetched), s.Name, "fetched")
+		counter(unknownKeyDesc, float64(s.UnknownKeySuppressed), s.Name, "suppressed")
+	}
+	for _, name := range set.insecureIssuers {
+		gauge(insecureDesc, 1, name)
+	}
+	counter(logDroppedDesc, float64(c.gate.log.dropped.Load()))
+	gauge(configTimeDesc, float64(set.loaded.Unix()))
+	gauge(configInfoDesc, 1, set.hash)
+	version, revision := buildVersion()
+	gauge(buildInfoDesc, 1, version, runtime.Version(), revision)
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// buildVersion returns what the Go tool recorded in the binary.
+func buildVersion() (version, revision string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return info.Main.Version, revision
+}

@@ -1,0 +1,205 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// ServeOptions are what [Serve] takes besides a configuration.
+type ServeOptions struct {
+	// Logger gets everything that the gate has to say; nil discards.
+	Logger *slog.Logger
+	// Version is shown in claimgate_build_info; "" means what the Go tool
+	// recorded in the binary.
+	Version string
+	// Ready, if set, is called once when both listeners accept connections;
+	// admin is "" if it is off.
+	Ready func(listen, admin net.Addr)
+}
+
+const (
+	// Envoy multiplexes up to 1024 streams over a connection by default; fewer
+	// would only make it open more connections.
+	maxConcurrentStreams = 1024
+	// Operators let Envoy ping idle connections; grpc-go's default of five
+	// minutes would answer that with GOAWAY too_many_pings.
+	minPingInterval = 10 * time.Second
+	// A check ends within server.checkTimeout, so this leaves no stream behind.
+	connectionGrace = 30 * time.Second
+)
+
+// Serve runs a gate as a daemon until ctx ends and the drain after that is over.
+// It returns nil then, and otherwise one line that says what is wrong.
+func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
+	logger := opts.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gate, err := NewGate(cfg, Options{Logger: logger, Registerer: registry, Version: opts.Version})
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+
+	listener, err := listen("server.listen", cfg.Server.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() //nolint:errcheck // the servers close it first
+	var adminListener net.Listener
+	var adminAddr net.Addr
+	if cfg.Admin.Listen != adminOff {
+		if adminListener, err = listen("admin.listen", cfg.Admin.Listen); err != nil {
+			return err
+		}
+		defer adminListener.Close() //nolint:errcheck // the servers close it first
+		adminAddr = adminListener.Addr()
+	}
+
+	grpcServer := newGRPCServer(cfg)
+	gate.Register(grpcServer)
+	healthServer := health.NewServer()
+	healthv1.RegisterHealthServer(grpcServer, healthServer)
+	services := []string{"", authv3.Authorization_ServiceDesc.ServiceName}
+	for _, s := range services {
+		healthServer.SetServingStatus(s, healthv1.HealthCheckResponse_SERVING)
+	}
+	adminServer := newAdminServer(gate.AdminHandler(cfg.Admin, registry))
+
+	// Everything started here is awaited before Serve returns.
+	var running sync.WaitGroup
+	defer running.Wait()
+	gateCtx, stopGate := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopGate()
+	failed := make(chan error, 2)
+	running.Go(func() { _ = gate.Run(gateCtx) })
+	running.Go(func() {
+		if err := grpcServer.Serve(listener); err != nil {
+			failed <- fmt.Errorf("serving gRPC on %s: %w", listener.Addr(), err)
+		}
+	})
+	defer grpcServer.Stop()
+	if adminListener != nil {
+		running.Go(func() {
+			if err := adminServer.Serve(adminListener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving HTTP on %s: %w", adminListener.Addr(), err)
+			}
+		})
+		defer adminServer.Close() //nolint:errcheck // nothing is left to lose
+	}
+	logger.Info("claimgate serves", slog.String("listen", listener.Addr().String()), slog.String("admin", cfg.Admin.Listen),
+		slog.Int("issuers", len(cfg.Issuers)), slog.Int("policies", len(cfg.Policies)))
+	if opts.Ready != nil {
+		opts.Ready(listener.Addr(), adminAddr)
+	}
+
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	gate.draining.Store(true)
+	for _, s := range services {
+		healthServer.SetServingStatus(s, healthv1.HealthCheckResponse_NOT_SERVING)
+	}
+	drain(grpcServer, cfg.Server.drainDelay(), cfg.Server.drainTimeout(), logger)
+	return nil
+}
+
+// drain keeps serving for delay, so that whoever balances load has seen that the
+// gate is going, and then lets what runs finish within timeout.
+func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
+	logger.Info("claimgate drains", slog.Duration("delay", delay), slog.Duration("timeout", timeout))
+	time.Sleep(delay)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.GracefulStop()
+	}()
+	limit := time.NewTimer(timeout)
+	defer limit.Stop()
+	select {
+	case <-stopped:
+	case <-limit.C:
+		logger.Warn("checks were still running at the end of the drain timeout and were cut off")
+		s.Stop()
+		<-stopped
+	}
+}
+
+func newGRPCServer(cfg *Config) *grpc.Server {
+	return grpc.NewServer(
+		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			// grpc-go adds a jitter of ±10 %; zero means never to both.
+			MaxConnectionAge:      cfg.Server.maxConnectionAge(),
+			MaxConnectionAgeGrace: connectionGrace,
+		}),
+	)
+}
+
+// listen opens a listener at host:port or unix:/path. Errors say how to mend it.
+func listen(field, address string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return listenUnix(field, path)
+	}
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %s is in use by another process: stop that one, or choose another port", field, address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: no permission to listen on %s: choose a port above 1023", field, address)
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot listen on %s: %w", field, address, errors.Unwrap(err))
+	}
+	return l, nil
+}
+
+func listenUnix(field, path string) (net.Listener, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && info.Mode().Type() != os.ModeSocket:
+		return nil, fmt.Errorf("%s: %s exists and is not a socket: remove it, or choose another path", field, path)
+	case err == nil:
+		// A socket that nobody answers was left behind by a process that died.
+		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			c.Close() //nolint:errcheck // nothing was written
+			return nil, fmt.Errorf("%s: another process listens on the socket %s: stop that one, or choose another path", field, path)
+		} else if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s: the socket %s exists and cannot be tried: %w", field, path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("%s: cannot remove the stale socket: %w", field, err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot listen on the socket %s: %w", field, path, errors.Unwrap(err))
+	}
+	// For the owner and its group: Envoy often runs as another user.
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // meant, see above
+		l.Close() //nolint:errcheck // the other error says more
+		return nil, fmt.Errorf("%s: cannot set the mode of the socket: %w", field, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,117 @@
+package extauthz
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// Register puts the gate's Authorization service on a gRPC server.
+func (g *Gate) Register(s grpc.ServiceRegistrar) {
+	authv3.RegisterAuthorizationServer(s, &server{gate: g})
+}
+
+// server is the gRPC front: it speaks CheckRequest and CheckResponse, and the
+// gate speaks neither.
+type server struct {
+	authv3.UnimplementedAuthorizationServer
+	gate *Gate
+}
+
+// Check answers one request. It never returns an error: to Envoy that would be a
+// failure of the filter, which may let the request pass, where a denial does not.
+func (s *server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *authv3.CheckResponse, _ error) {
+	g := s.gate
+	start := g.clock()
+	g.metrics.inFlight.Inc()
+	defer g.metrics.inFlight.Dec()
+	var d Decision
+	defer func() {
+		if cause := recover(); cause != nil {
+			d = Decision{reason: oidc.Internal}
+			resp = respond(d, nil)
+			g.panicked(cause)
+			g.metrics.checked(d, g.clock().Sub(start))
+		}
+	}()
+
+	set := g.set.Load()
+	r, isHTTP := decode(req)
+	if isHTTP {
+		d = set.decide(ctx, &r, nil)
+	} else {
+		d = Decision{reason: oidc.NoPolicy}
+	}
+	resp = respond(d, set.metadataClaims)
+	g.observe(ctx, &r, d, start)
+	return resp, nil
+}
+
+// panicked reports a recovered panic. A panic's value can hold anything, also
+// what a client sent, so only a runtime error's text is written; the stack holds
+// code positions and no data.
+func (g *Gate) panicked(cause any) {
+	text := fmt.Sprintf("panic of type %T", cause)
+	if err, ok := cause.(runtime.Error); ok {
+		text = err.Error()
+	}
+	g.logger.Error("a check panicked and was denied; please report this",
+		slog.String("cause", text), slog.String("stack", string(debug.Stack())))
+}
+
+// observe counts and records one decision.
+func (g *Gate) observe(ctx context.Context, r *Request, d Decision, start time.Time) {
+	now := g.clock()
+	g.metrics.checked(d, now.Sub(start))
+	if !g.log.wants(d.Allowed()) {
+		return
+	}
+	record := decisionRecord{
+		time: now, duration: now.Sub(start),
+		reason: d.Reason(), allowed: d.Allowed(), policy: d.policy, issuer: d.issuer,
+		method: r.Method, host: r.Host, path: withoutQuery(r.Path), source: r.SourceAddress,
+		traceID: traceID(ctx), token: d.credential,
+	}
+	if r.Headers != nil {
+		record.requestID, _ = r.Headers.Get("x-request-id")
+	}
+	if d.token != nil && g.log.subject {
+		record.subject, record.client = d.token.Subject, d.token.ClientID
+	}
+	g.log.add(record)
+}
+
+func withoutQuery(path string) string {
+	for i := 0; i < len(path); i++ {
+		if path[i] == '?' {
+			return path[:i]
+		}
+	}
+	return path
+}
+
+// traceID returns the trace that the check belongs to, by the traceparent in the
+// gRPC metadata (W3C Trace Context: version, trace, parent, flags).
+func traceID(ctx context.Context) string {
+	values := metadata.ValueFromIncomingContext(ctx, "traceparent")
+	const from, to = len("00-"), len("00-") + 32
+	if len(values) != 1 || len(values[0]) < to {
+		return ""
+	}
+	id := values[0][from:to]
+	for i := 0; i < len(id); i++ {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ""
+		}
+	}
+	return id
+}
