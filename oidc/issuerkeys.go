@@ -1,0 +1,428 @@
+package oidc
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// issuerKeysConfig is what an issuer's keys depend on.
+type issuerKeysConfig struct {
+	issuer, name          string
+	discoveryURL, jwksURL string
+	keys                  KeysConfig
+	http                  HTTPConfig
+	insecure              bool
+}
+
+const (
+	maxWaiters = 64              // requests that wait for one issuer
+	youngKeys  = 5 * time.Minute // keys this young are not doubted because of a bad signature
+)
+
+// issuerKeys is the keys of one issuer: an immutable snapshot that readers load
+// without a lock, and what it takes to replace it. At most one fetch is in
+// flight.
+type issuerKeys struct {
+	name   string
+	issuer string
+	cfg    KeysConfig
+	store  *keyStore
+	fetch  func(ctx context.Context, fresh bool) (fetched, error) // by one flight at a time
+
+	snap    atomic.Pointer[keySnapshot] // nil until the first success; stored with mu held
+	started atomic.Uint64               // flights started so far; changed with mu held
+	due     atomic.Int64                // when the next fetch is due, as keyStore.elapsed; changed with mu held
+
+	mu          sync.Mutex // guards what follows; never held over I/O or a callback
+	flight      *flight    // in flight, nil if none
+	published   uint64     // the flight that brought snap
+	landed      bool       // a flight has ended
+	lastAttempt time.Time
+	lastErr     error     // of the last flight; nil if it succeeded
+	warning     error     // of the last flight, if it succeeded
+	failures    int       // scheduled flights that failed since the last success
+	gateUsed    bool      // ever
+	gateAt      time.Time // when an unknown key last caused a flight
+	fetches     uint64    // flights that unknown keys caused
+	suppressed  uint64    // requests that the gate kept from causing one
+}
+
+// keySnapshot is an issuer's keys as of their last successful fetch.
+type keySnapshot struct {
+	set        *keySet
+	generation uint64    // another number whenever the keys differ
+	fetchedAt  time.Time // the last success, also if nothing had changed
+	expires    time.Time // the end of the lifetime, past which the keys are stale
+}
+
+// usable reports whether tokens may be verified with the keys at now.
+func (s *keySnapshot) usable(now time.Time, maxStale time.Duration) bool {
+	return s != nil && now.Sub(s.fetchedAt) < maxStale
+}
+
+// flight is one fetch under way. It belongs to the store, never to the request
+// that caused it.
+type flight struct {
+	number  uint64
+	forced  bool // by a request whose key was unknown
+	counted bool // one of the background refreshes, which are limited
+	retry   bool // the one before failed
+	byRun   bool // ends with Run
+
+	done    chan struct{} // closed when the result is in place
+	waiters int           // guarded by issuerKeys.mu
+	err     error         // read after done
+}
+
+// dueAt returns when the next fetch is due, as keyStore.elapsed.
+func (k *issuerKeys) dueAt() time.Duration { return time.Duration(k.due.Load()) }
+
+// setDue is called with mu held.
+func (k *issuerKeys) setDue(at time.Duration) { k.due.Store(int64(at)) }
+
+// current returns the generation of the keys in use and whether there are any.
+func (k *issuerKeys) current() (generation uint64, usable bool) {
+	snap := k.snap.Load()
+	if !snap.usable(k.store.clock(), k.cfg.maxStale()) {
+		return 0, false
+	}
+	return snap.generation, true
+}
+
+// outcome is what a token and a snapshot have to do with each other.
+type outcome uint8
+
+const (
+	noKeys    outcome = iota // no usable snapshot
+	verified                 // by a key of the snapshot
+	unknown                  // no key has the token's kid
+	unfit                    // no key with that kid can verify the algorithm
+	ambiguous                // no kid, and not exactly one key that could be meant
+	forged                   // no candidate verifies the signature
+)
+
+// The causes behind the outcomes, for operators.
+var (
+	errNoKeys     = errors.New("no usable keys of the issuer")
+	errUnknown    = errors.New("the issuer has no key of this kid")
+	errUnfit      = errors.New("the issuer's key of this kid is not for this algorithm")
+	errAmbiguous  = errors.New("no kid, and the issuer has not exactly one key for this algorithm")
+	errForged     = errors.New("the signature does not fit the issuer's key")
+	errCrowd      = errors.New("too many requests wait for the issuer's keys")
+	errBudget     = errors.New("the fetch of the issuer's keys did not end in time")
+	errStoreDone  = errors.New("the validator is closed")
+	errGivenUp    = errors.New("the fetch of the issuer's keys was given up")
+	errFlightLost = errors.New("internal error while fetching, see the log")
+)
+
+// cause says why the keys at hand did not do.
+func (o outcome) cause() error {
+	return [...]error{noKeys: errNoKeys, unknown: errUnknown, unfit: errUnfit, ambiguous: errAmbiguous, forged: errForged}[o]
+}
+
+// refusal turns an outcome into the answer to the request. If obstacle is set,
+// the issuer could not be asked whether it has other keys by now: then nobody
+// can tell whether an unknown key is its own. A key that we do have and that
+// refuses the signature is an answer either way.
+func (o outcome) refusal(obstacle error) (uint64, Reason, error) {
+	switch {
+	case o == forged:
+		return 0, BadSignature, errForged
+	case o == ambiguous:
+		return 0, UnknownKey, errAmbiguous
+	case obstacle != nil:
+		return 0, KeysUnavailable, fmt.Errorf("%w: %w", o.cause(), obstacle)
+	case o == noKeys:
+		return 0, KeysUnavailable, errNoKeys
+	default:
+		return 0, UnknownKey, o.cause()
+	}
+}
+
+// verify reports whether try accepts one of the issuer's keys that a token with
+// this algorithm and key ID may be signed with: the reason is "" then, and the
+// generation is that of the keys.
+//
+// It returns at once while there are usable keys and one of them is meant. It
+// waits for a fetch, and at most until ctx ends, if there are no usable keys, if
+// the key is unknown, or if the signature is bad and the keys are no longer
+// young; the last two at most once in unknownKeyInterval, whatever the tokens.
+func (k *issuerKeys) verify(ctx context.Context, alg Algorithm, kid string, hasKID bool, try func(crypto.PublicKey) bool, explain func(string)) (generation uint64, reason Reason, err error) {
+	startedBefore := k.started.Load()
+	conclusive := false // a fetch that began after the request has succeeded
+	for {
+		now := k.store.clock()
+		snap := k.snap.Load()
+		result := noKeys
+		if snap.usable(now, k.cfg.maxStale()) {
+			k.refreshUnattended(now)
+			result = snap.match(alg, kid, hasKID, try)
+			if explain != nil {
+				explain(snap.describe(result, kid, hasKID, now))
+			}
+			if result == verified {
+				return snap.generation, "", nil
+			}
+			young := now.Sub(snap.fetchedAt) < youngKeys
+			if conclusive || result == ambiguous || young && result != unknown {
+				return result.refusal(nil)
+			}
+		}
+		f, obstacle, again := k.board(snap, result, now)
+		if again {
+			continue
+		}
+		if explain != nil {
+			explain(boarded(f, obstacle))
+		}
+		if f == nil {
+			return result.refusal(obstacle)
+		}
+		select {
+		case <-f.done:
+			k.leave(f)
+		case <-ctx.Done():
+			k.leave(f)
+			return result.refusal(errBudget)
+		}
+		if f.err != nil {
+			return result.refusal(f.err)
+		}
+		conclusive = f.number > startedBefore
+	}
+}
+
+// match tries the snapshot's keys.
+func (s *keySnapshot) match(alg Algorithm, kid string, hasKID bool, try func(crypto.PublicKey) bool) outcome {
+	keys, known := s.set.candidates(kid, hasKID, alg)
+	for _, key := range keys {
+		if try(key.pub) {
+			return verified
+		}
+	}
+	switch {
+	case len(keys) > 0:
+		return forged
+	case !hasKID:
+		return ambiguous
+	case known:
+		return unfit
+	default:
+		return unknown
+	}
+}
+
+func (s *keySnapshot) describe(o outcome, kid string, hasKID bool, now time.Time) string {
+	result := "a candidate fits"
+	if o != verified {
+		result = o.cause().Error()
+	}
+	return fmt.Sprintf("kid %s, among %d usable keys fetched %s ago: %s",
+		optional(kid, hasKID), len(s.set.keys), now.Sub(s.fetchedAt).Round(time.Second), result)
+}
+
+func boarded(f *flight, obstacle error) string {
+	switch {
+	case f != nil:
+		return "waiting for a fetch of the issuer's keys"
+	case obstacle != nil:
+		return "the issuer is not asked now: " + errorText(obstacle)
+	default:
+		return "the issuer was asked a moment ago and is not asked again so soon"
+	}
+}
+
+// board finds the fetch to wait for after seen did not do: the one in flight, or
+// one that may be started now. Without one the obstacle says why, and nil means
+// that the last fetch succeeded and the issuer is not to be asked again so soon.
+// It says again if there is another snapshot than seen by now.
+func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f *flight, obstacle error, again bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.snap.Load() != seen {
+		return nil, nil, true
+	}
+	if k.store.ctx.Err() != nil {
+		return nil, errStoreDone, false
+	}
+	if k.flight == nil {
+		if result == noKeys {
+			if k.landed && k.store.elapsed(now) < k.dueAt() {
+				return nil, k.lastErr, false
+			}
+			f = &flight{}
+		} else {
+			if k.gateUsed && now.Sub(k.gateAt) < k.cfg.unknownKeyInterval() {
+				k.suppressed++
+				return nil, k.lastErr, false
+			}
+			f = &flight{forced: true}
+		}
+		if !k.launch(k.store.ctx, f) {
+			return nil, errStoreDone, false
+		}
+		if f.forced {
+			k.gateUsed, k.gateAt = true, now
+			k.fetches++
+		}
+	}
+	if k.flight.waiters == maxWaiters {
+		return nil, errCrowd, false
+	}
+	k.flight.waiters++
+	return k.flight, nil, false
+}
+
+func (k *issuerKeys) leave(f *flight) {
+	k.mu.Lock()
+	f.waiters--
+	k.mu.Unlock()
+}
+
+// refreshUnattended starts a refresh that is due and that nobody else starts,
+// since Run is not running. The request does not wait for it.
+func (k *issuerKeys) refreshUnattended(now time.Time) {
+	if k.store.elapsed(now) >= k.dueAt() && !k.store.running.Load() {
+		k.startDue(k.store.ctx, now, false)
+	}
+}
+
+// startDue starts a fetch if one is due and none is in flight.
+func (k *issuerKeys) startDue(ctx context.Context, now time.Time, byRun bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight == nil && k.store.elapsed(now) >= k.dueAt() {
+		// A first fetch is not one of those that queue.
+		k.launch(ctx, &flight{counted: k.landed, retry: k.failures > 0, byRun: byRun})
+	}
+}
+
+// launch starts a flight with mu held and none in flight, unless the store is
+// closed or has too many background refreshes.
+func (k *issuerKeys) launch(ctx context.Context, f *flight) bool {
+	f.number = k.started.Load() + 1
+	f.done = make(chan struct{})
+	if !k.store.admit(f, func() { k.fly(ctx, f) }) {
+		return false
+	}
+	k.started.Store(f.number)
+	k.flight = f
+	return true
+}
+
+// fly fetches and puts the result in place, also if the fetch panics.
+func (k *issuerKeys) fly(ctx context.Context, f *flight) {
+	var got fetched
+	err := errFlightLost // stays if the fetch panics
+	defer func() {
+		if p := recover(); p != nil {
+			k.store.logger.Error("panic while fetching keys", "issuer", k.name, "panic", p, "stack", string(debug.Stack()))
+		}
+		news := k.land(f, got, err, ctx.Err() != nil)
+		k.store.release(f)
+		close(f.done)
+		news.log(k.store.logger, k.name)
+	}()
+	got, err = k.fetch(ctx, f.forced)
+}
+
+// land takes a flight's result over. One that failed because it was given up
+// says nothing about the issuer and changes nothing.
+func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNews {
+	now := k.store.clock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight == f {
+		k.flight = nil
+	}
+	if err != nil && givenUp {
+		f.err = errGivenUp
+		return keyNews{}
+	}
+	news := keyNews{was: k.lastErr, err: err, warned: k.warning, warning: got.warning}
+	if err == nil && f.number > k.published { // a later flight's keys are not replaced
+		news.changed, news.set = k.publish(got, now), got.set
+		k.published = f.number
+	}
+	f.err = err
+	k.landed = true
+	k.lastAttempt, k.lastErr, k.warning = now, err, got.warning
+	switch {
+	case err == nil:
+		k.failures = 0
+	case !f.forced: // what a token caused does not change the schedule
+		k.failures++
+		k.setDue(k.store.elapsed(now) + retryDelay(k.failures, k.store.jitter()))
+	}
+	return news
+}
+
+// publish makes a snapshot of what a flight brought, with mu held, and reports
+// whether the keys are others than before.
+func (k *issuerKeys) publish(got fetched, now time.Time) (changed bool) {
+	life, refreshAfter := freshness(got.life, k.store.jitter())
+	next := &keySnapshot{set: got.set, fetchedAt: now, expires: now.Add(life)}
+	if before := k.snap.Load(); before != nil && before.set.digest == got.set.digest {
+		next.generation = before.generation
+	} else {
+		next.generation = k.store.generation.Add(1)
+		changed = true
+	}
+	k.setDue(k.store.elapsed(now) + refreshAfter)
+	k.snap.Store(next)
+	return changed
+}
+
+// keyNews is what a flight changed, to be logged once no lock is held.
+type keyNews struct {
+	was, err        error
+	warned, warning error
+	changed         bool
+	set             *keySet
+}
+
+// log writes a line for each change of state and none for more of the same: an
+// outage must not fill the disk.
+func (n keyNews) log(logger *slog.Logger, issuer string) {
+	name := slog.String("issuer", issuer)
+	line := func(l slog.Level, msg string, attrs ...slog.Attr) {
+		logger.LogAttrs(context.Background(), l, msg, append([]slog.Attr{name}, attrs...)...)
+	}
+	switch {
+	case n.err != nil && errorText(n.err) != errorText(n.was):
+		line(slog.LevelWarn, "keys could not be fetched", slog.String("error", errorText(n.err)))
+	case n.err == nil && n.was != nil:
+		line(slog.LevelInfo, "keys are fetched again")
+	}
+	if n.warning != nil && errorText(n.warning) != errorText(n.warned) {
+		line(slog.LevelWarn, "metadata could not be refreshed, the last good one holds", slog.String("error", errorText(n.warning)))
+	}
+	if n.changed {
+		line(slog.LevelInfo, "keys changed", slog.Int("usable", len(n.set.keys)), slog.Int("skipped", len(n.set.skipped)))
+	}
+}
+
+// errorText returns an error on one line of bounded length. Parts of it may come
+// from the issuer, such as the names in a certificate.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text = strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), 512)])
+	return text
+}

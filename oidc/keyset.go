@@ -1,0 +1,163 @@
+package oidc
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Limits of a key set.
+const (
+	maxKeys       = 128
+	maxCandidates = 4 // keys tried for one token; more would be work for free
+)
+
+// Why a whole set is unusable.
+var (
+	errSetSyntax   = errors.New("not a JSON object with an array \"keys\"")
+	errSetTooLarge = errors.New("more than 128 keys")
+	errSetEmpty    = errors.New("no keys")
+	errSetUnusable = errors.New("no usable key")
+)
+
+// keySet is the usable keys of an issuer. It is immutable.
+type keySet struct {
+	keys    []key
+	skipped []SkippedKey
+	byKID   map[string][]key
+	digest  digest // of the usable keys, whatever their order and spelling
+}
+
+// SkippedKey is a key of an issuer's set that is not used.
+type SkippedKey struct {
+	// KeyID is the key's kid, "" if it has none or it could not be read; cut
+	// at 256 bytes. The issuer chose it: quote it, and do not make a label of it.
+	KeyID string
+	// Reason is one of a fixed list of texts.
+	Reason string
+}
+
+// parseKeySet reads a JWK set (RFC 7517 section 5) key by key: one bad key is
+// skipped and listed, and the rest is used. That matters, since issuers publish
+// keys of kinds that did not exist when this was written. An error means that
+// the set as a whole is unusable.
+func parseKeySet(body []byte) (*keySet, error) {
+	texts, err := splitKeySet(body)
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) == 0 {
+		return nil, errSetEmpty
+	}
+	if len(texts) > maxKeys {
+		return nil, errSetTooLarge
+	}
+	s := &keySet{byKID: map[string][]key{}}
+	for _, text := range texts {
+		k, err := parseKey(text)
+		if err != nil {
+			s.skipped = append(s.skipped, SkippedKey{KeyID: k.kid[:min(len(k.kid), maxKeyIDSize)], Reason: err.Error()})
+			continue
+		}
+		s.keys = append(s.keys, k)
+		if k.hasKID {
+			s.byKID[k.kid] = append(s.byKID[k.kid], k)
+		}
+	}
+	if len(s.keys) == 0 {
+		return nil, errSetUnusable
+	}
+	s.digest = digestKeys(s.keys)
+	return s, nil
+}
+
+// splitKeySet returns the text of each key. It is lenient where the strict JSON
+// of this package is not: invalid UTF-8 or a duplicate member spoils the key
+// that it is in, not the set. json.Valid judges the grammar alone; nothing is
+// decoded by encoding/json.
+func splitKeySet(body []byte) ([]string, error) {
+	if !json.Valid(body) {
+		return nil, errSetSyntax
+	}
+	text := strings.Trim(string(body), " \t\r\n")
+	if text[0] != '{' {
+		return nil, errSetSyntax
+	}
+	var array Value
+	found := 0
+	for w := (jsonWalker{s: text, pos: 1}); w.more('}'); {
+		name := w.value()
+		w.more(':')
+		value := w.value()
+		if n, err := parseJSON(name.raw); err == nil && n.Text() == "keys" {
+			array = value
+			found++
+		}
+	}
+	if found != 1 || array.Kind() != KindArray { // two arrays: nobody knows which is meant
+		return nil, errSetSyntax
+	}
+	var texts []string
+	for e := range array.Elements() {
+		texts = append(texts, e.raw)
+	}
+	return texts, nil
+}
+
+// digestKeys returns a digest that is equal for equal keys.
+func digestKeys(keys []key) digest {
+	sums := make([][]byte, len(keys))
+	for i, k := range keys {
+		der, err := x509.MarshalPKIXPublicKey(k.pub)
+		if err != nil { // not for the types that a key can have
+			panic(err)
+		}
+		h := sha256.New()
+		var head [11]byte // fixed size, so that kid and key cannot run into each other
+		binary.BigEndian.PutUint64(head[:], uint64(len(k.kid)))
+		if k.hasKID {
+			head[8] = 1
+		}
+		binary.BigEndian.PutUint16(head[9:], uint16(k.algs))
+		h.Write(head[:])
+		h.Write([]byte(k.kid))
+		h.Write(der)
+		sums[i] = h.Sum(nil)
+	}
+	slices.SortFunc(sums, bytes.Compare)
+	return sha256.Sum256(bytes.Join(sums, nil))
+}
+
+// candidates returns the keys that a token's signature is to be tried with.
+// With a key ID these are the keys of exactly that ID that can verify alg, a
+// few at most; known tells whether there is any key of that ID. Without one
+// there must be exactly one key that can verify alg: to try all of them would
+// let a token choose by trial.
+func (s *keySet) candidates(kid string, hasKID bool, alg Algorithm) (keys []key, known bool) {
+	if hasKID {
+		named := s.byKID[kid]
+		return limit(fitting(named, alg)), len(named) > 0
+	}
+	fit := fitting(s.keys, alg)
+	if len(fit) != 1 {
+		return nil, false
+	}
+	return fit, true
+}
+
+func limit(keys []key) []key { return keys[:min(len(keys), maxCandidates)] }
+
+// fitting returns the keys that can verify alg. It allocates only if some
+// cannot.
+func fitting(keys []key, alg Algorithm) []key {
+	misfit := func(k key) bool { return k.algs&alg.bit() == 0 }
+	if !slices.ContainsFunc(keys, misfit) {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), misfit)
+}

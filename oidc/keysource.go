@@ -1,0 +1,191 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// keySource finds and fetches the key set of one issuer over HTTP. It is not
+// for concurrent use: one fetch at a time.
+type keySource struct {
+	issuer   string
+	insecure bool
+	keys     KeysConfig
+	clock    func() time.Time
+	fetcher  *fetcher
+
+	forms   []*url.URL // where the metadata may be; nil if keysURL is configured
+	keysURL *url.URL   // configured; nil: by discovery
+
+	found    *discovered // nil until discovery worked
+	set      *keySet     // the last good one, nil at first
+	etag     string      // of set
+	etagFrom string      // the URL that set is from
+}
+
+// fetched is what one fetch brought.
+type fetched struct {
+	set  *keySet
+	life time.Duration // how long the set is good, before jitter
+	// warning tells of a refresh of the metadata that failed although the keys
+	// came, from where they were before.
+	warning error
+}
+
+func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time) (*keySource, error) {
+	s := &keySource{issuer: cfg.issuer, insecure: cfg.insecure, keys: cfg.keys, clock: clock, fetcher: fetcher}
+	plainHTTP := func(u *url.URL) bool { return cfg.insecure || isLoopbackHost(u.Hostname()) }
+	var err error
+	switch {
+	case cfg.jwksURL != "":
+		if s.keysURL, err = parseFetchURL(cfg.jwksURL, plainHTTP); err != nil {
+			return nil, fmt.Errorf("JWKSURL is %w", err)
+		}
+	case cfg.discoveryURL != "":
+		u, err := parseFetchURL(cfg.discoveryURL, plainHTTP)
+		if err != nil {
+			return nil, fmt.Errorf("DiscoveryURL is %w", err)
+		}
+		s.forms = []*url.URL{u}
+	default:
+		if s.forms, err = discoveryForms(cfg.issuer, cfg.insecure); err != nil {
+			return nil, fmt.Errorf("Issuer is %w; without JWKSURL and DiscoveryURL it must be a URL to discover keys from", err)
+		}
+	}
+	return s, nil
+}
+
+// fetch gets the issuer's keys. With fresh, caches on the way are passed by and
+// the set is fetched whether it has changed or not.
+func (s *keySource) fetch(ctx context.Context, fresh bool) (fetched, error) {
+	defer s.fetcher.closeIdle() // the next fetch is an hour away
+	from, warning, err := s.locate(ctx)
+	if err != nil {
+		return fetched{}, err
+	}
+	r := request{kind: FetchJWKS, url: from, fresh: fresh}
+	if s.etagFrom == from.String() {
+		r.etag = s.etag
+	}
+	set := s.set // unless another one comes
+	resp, err := s.fetcher.get(ctx, r, func(body []byte) (err error) {
+		set, err = parseKeySet(body)
+		return labelKeySet(err)
+	})
+	if err != nil {
+		if s.found != nil {
+			s.found.life = 0 // the keys may have moved: ask next time
+		}
+		return fetched{}, errors.Join(warning, err)
+	}
+	if !resp.notModified {
+		s.set, s.etag, s.etagFrom = set, etagOf(resp), from.String()
+	}
+	return fetched{set: set, life: s.keys.lifetime(resp.header, s.clock()), warning: warning}, nil
+}
+
+func labelKeySet(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errSetTooLarge):
+		return &fetchError{FetchTooLarge, err}
+	case errors.Is(err, errSetEmpty), errors.Is(err, errSetUnusable):
+		return &fetchError{FetchEmpty, err}
+	default:
+		return &fetchError{FetchMalformed, err}
+	}
+}
+
+// etagOf returns an answer's entity tag, "" if it is not worth keeping.
+func etagOf(resp response) string {
+	if tag := resp.header.Get("ETag"); len(tag) <= maxETagSize {
+		return tag
+	}
+	return ""
+}
+
+// locate returns where the key set is. If discovery fails or leads to where the
+// rules forbid to go, what it found before holds, for as long as keys would;
+// the warning says so.
+func (s *keySource) locate(ctx context.Context) (from *url.URL, warning, err error) {
+	if s.keysURL != nil {
+		return s.keysURL, nil, nil
+	}
+	now := s.clock()
+	if s.found != nil && !s.found.due(now) {
+		return s.found.keysURL, nil, nil
+	}
+	if err := s.discover(ctx); err != nil {
+		if s.found == nil || now.Sub(s.found.at) >= s.keys.maxStale() {
+			return nil, nil, err
+		}
+		return s.found.keysURL, err, nil
+	}
+	return s.found.keysURL, nil, nil
+}
+
+// discover tries the forms, the one that worked last time first. An issuer that
+// cannot be reached at one is not asked for the other: that would only double
+// the wait.
+func (s *keySource) discover(ctx context.Context) error {
+	forms := slices.Clone(s.forms)
+	if s.found != nil && len(forms) == 2 && s.found.from == forms[1] {
+		slices.Reverse(forms)
+	}
+	var errs []error
+	for _, form := range forms {
+		err := s.discoverAt(ctx, form)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		var fe *fetchError
+		if !errors.As(err, &fe) || !fe.result.answered() || errors.Is(err, errRefused) {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// answered reports whether the issuer's server sent a whole answer.
+func (r FetchResult) answered() bool {
+	switch r {
+	case FetchTimeout, FetchConnect, FetchTLS:
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
+	r := request{kind: FetchDiscovery, url: form}
+	var known discovered
+	if s.found != nil && s.found.from == form {
+		known = *s.found
+		r.etag = known.etag
+	}
+	resp, err := s.fetcher.get(ctx, r, func(body []byte) error {
+		m, err := parseMetadata(body)
+		if err != nil {
+			return err
+		}
+		known.keysURL, err = m.keysURL(s.issuer, form, s.insecure)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	known.from = form
+	known.at = s.clock()
+	known.life = s.keys.lifetime(resp.header, known.at)
+	if !resp.notModified {
+		known.etag = etagOf(resp)
+	}
+	s.found = &known
+	return nil
+}

@@ -1,0 +1,173 @@
+package oidc
+
+import (
+	"context"
+	"crypto/elliptic"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRunKeepsTheSchedule(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		start := time.Now()
+		b.issuer.err = errDown
+		stop := b.running()
+		time.Sleep(5 * time.Second)
+		b.issuer.change(func() { b.issuer.err = nil })
+		time.Sleep(3 * time.Hour)
+		stop()
+		var got []time.Duration
+		for _, at := range b.issuer.times {
+			got = append(got, at.Sub(start))
+		}
+		const refresh = 48 * time.Minute
+		up := 7 * time.Second
+		want := []time.Duration{0, time.Second, 3 * time.Second, up, up + refresh, up + 2*refresh, up + 3*refresh}
+		if !slices.Equal(got, want) {
+			t.Errorf("fetches at %v, want %v", got, want)
+		}
+	})
+}
+
+func TestRunSpreadsManyFirstFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := quietStore()
+		defer store.close()
+		all := &fakeIssuer{err: errDown}
+		for i := range 116 {
+			store.addSource(issuerKeysConfig{name: fmt.Sprint(i)}, all.fetch)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- store.run(ctx) }()
+		synctest.Wait()
+		if n, _ := all.fetches(); n != firstAtOnce {
+			t.Errorf("%d fetches at once, want %d", n, firstAtOnce)
+		}
+		time.Sleep(100 * firstSpacing)
+		synctest.Wait()
+		if n, _ := all.fetches(); n != 116 {
+			t.Errorf("%d fetches after %s, want all", n, 100*firstSpacing)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Sixteen refreshes run in the background; those whose last fetch succeeded go
+// first, and those that failed leave room. First fetches and fetches that
+// requests wait for do not queue.
+func TestBackgroundRefreshesQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := quietStore()
+		defer store.close()
+		_, jwk := ecJWK(t, "a", elliptic.P256())
+		healthy := &fakeIssuer{set: mustSet(t, jwk), life: time.Hour}
+		failing := &fakeIssuer{err: errDown}
+		for i := range 20 {
+			store.addSource(issuerKeysConfig{name: fmt.Sprint("failing", i)}, failing.fetch)
+		}
+		for i := range 12 {
+			store.addSource(issuerKeysConfig{name: fmt.Sprint("healthy", i)}, healthy.fetch)
+		}
+		var bad, good int // since the last count
+		count := func(wantBad, wantGood int) {
+			t.Helper()
+			synctest.Wait()
+			b, _ := failing.fetches()
+			g, _ := healthy.fetches()
+			if b-bad != wantBad || g-good != wantGood {
+				t.Errorf("%d fetches of failing issuers and %d of healthy ones; want %d, %d", b-bad, g-good, wantBad, wantGood)
+			}
+			bad, good = b, g
+		}
+		poll := func() { store.poll(store.ctx, time.Now()) }
+
+		poll()
+		count(20, 12) // first fetches do not queue
+		time.Sleep(time.Second)
+		failingHold := make(chan struct{})
+		failing.change(func() { failing.hold = failingHold })
+		poll()
+		count(maxRetries, 0)
+		time.Sleep(48 * time.Minute)
+		healthyHold := make(chan struct{})
+		healthy.change(func() { healthy.hold = healthyHold })
+		poll()
+		count(0, maxBackground-maxRetries)
+		poll()
+		count(0, 0)
+		failing.change(func() { failing.hold = nil })
+		close(failingHold)
+		synctest.Wait()
+		poll()
+		count(4, 4) // the healthy ones first, then as many others as there is room for
+		// A request does not queue.
+		quick := &fakeIssuer{set: mustSet(t, jwk), life: time.Hour}
+		k := store.addSource(issuerKeysConfig{name: "quick"}, quick.fetch)
+		if _, reason, err := k.verify(t.Context(), ES256, "a", true, signedBy(t, jwk), nil); err != nil {
+			t.Errorf("%s: %v", reason, err)
+		}
+	})
+}
+
+func TestRunIsForOneAtATime(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		stop := b.running()
+		if err := b.store.run(b.Context()); err == nil {
+			t.Error("a second Run")
+		}
+		stop()
+		b.running()() // but again
+	})
+}
+
+func TestRunEndsWithTheStore(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		b.issuer.hold = make(chan struct{})
+		done := make(chan error)
+		go func() { done <- b.store.run(b.Context()) }()
+		synctest.Wait()
+		b.store.close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEndOfRunEndsItsFetches(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		b.issuer.hold = make(chan struct{})
+		stop := b.running()
+		stop()
+		b.issuer.change(func() { b.issuer.hold = nil })
+		b.want(b.ask("a", signedBy(b.T, b.a)), "") // the store goes on without it
+		b.wantFetches(2, 0)
+	})
+}
+
+func TestRunNoticesAClockThatWasSet(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		var mu sync.Mutex
+		var ahead time.Duration
+		b.store.clock = func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			return time.Now().Add(ahead)
+		}
+		stop := b.running()
+		defer stop()
+		mu.Lock()
+		ahead = time.Hour
+		mu.Unlock()
+		time.Sleep(maxNap)
+		synctest.Wait()
+		b.wantFetches(2, 0)
+	})
+}
