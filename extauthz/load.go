@@ -1,0 +1,85 @@
+package extauthz
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxConfigSize is more than Kubernetes keeps in a ConfigMap, and room for some
+// ten thousand issuers.
+const maxConfigSize = 1 << 20
+
+// LoadConfig reads a configuration file. The error is a [*ConfigError] that has
+// every problem of the file.
+func LoadConfig(file string) (*Config, error) {
+	data, err := readConfig(file)
+	if err != nil {
+		return nil, &ConfigError{[]Problem{{File: file, Text: err.Error()}}}
+	}
+	return ParseConfig(file, data)
+}
+
+func readConfig(file string) ([]byte, error) {
+	r, err := os.Open(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer r.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(r, maxConfigSize+1))
+	if err != nil {
+		return nil, readError(err)
+	}
+	return data, nil
+}
+
+// readError says what is wrong and how to mend it. The file's name stands before
+// it already.
+func readError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("there is no such file: give the path of a configuration file, or write one; docs/configuration.md has the smallest")
+	case errors.Is(err, fs.ErrPermission):
+		return errors.New("no permission to read the file: let the user that runs claimgate read it")
+	}
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	return fmt.Errorf("cannot be read: %w: give the path of a configuration file", err)
+}
+
+// ParseConfig reads a configuration. The error is a [*ConfigError] that has every
+// problem of the file.
+//
+// file is the configuration's name in messages, and relative paths in data are
+// relative to its directory; it need not exist.
+func ParseConfig(file string, data []byte) (*Config, error) {
+	f := newFaults(file)
+	f.at = map[fieldPath]filePosition{}
+	if len(data) > maxConfigSize {
+		f.add("", "the file is larger than 1 MiB")
+		return nil, f.err()
+	}
+	cfg := &Config{}
+	if decodeYAML(data, cfg, f) {
+		cfg.validate(f)
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	cfg.resolvePaths(filepath.Dir(file))
+	return cfg, nil
+}
+
+// resolvePaths makes relative paths relative to dir.
+func (c *Config) resolvePaths(dir string) {
+	for i := range c.Issuers {
+		if f := &c.Issuers[i].HTTP.CAFile; *f != "" && !filepath.IsAbs(*f) {
+			*f = filepath.Join(dir, *f)
+		}
+	}
+}

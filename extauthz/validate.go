@@ -1,0 +1,240 @@
+package extauthz
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+// Validate fills in the defaults of a Config built by hand and reports what is
+// wrong with it in a [*ConfigError]. A Config that ParseConfig or LoadConfig
+// returned has been through it; once more does no harm.
+//
+// A valid Config makes a gate, unless a file that it names cannot be used.
+func (c *Config) Validate() error {
+	f := newFaults("")
+	c.validate(f)
+	return f.err()
+}
+
+// Warnings returns what is allowed and yet hardly meant, as the last Validate
+// found it.
+func (c *Config) Warnings() []Problem { return c.warnings }
+
+// validate judges the values; the file's syntax and types are known to be good,
+// or f has the problem already.
+func (c *Config) validate(f *faults) {
+	checkTags(f, "", reflect.ValueOf(c).Elem())
+	c.Server.validate(f)
+	c.TokenCache.validate(f)
+	c.validateAdmin(f)
+	validateClaimNames(f, "metadata.claims", c.Metadata.Claims)
+	validateIssuers(c.Issuers, f)
+	c.validateAudiences(f)
+	c.validateHeaders(f)
+	c.validatePolicies(f)
+	c.fillDefaults()
+	c.warnings = c.findWarnings(f)
+}
+
+// checkTags holds every field to what its tags and type say: not yet supported,
+// one of a few words, never an empty text or list.
+func checkTags(f *faults, p fieldPath, v reflect.Value) {
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name, _, _ := strings.Cut(tag.Get("json"), ",")
+		if name == "" {
+			continue
+		}
+		at, value := p.field(name), v.Field(i)
+		switch {
+		case f.broken(at) && value.IsZero():
+		case tag.Get("later") != "":
+			if !value.IsZero() {
+				f.add(at, notSupportedYet)
+			}
+		default:
+			checkValue(f, at, value, tag)
+		}
+	}
+}
+
+func checkValue(f *faults, p fieldPath, v reflect.Value, tag reflect.StructTag) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			checkValue(f, p, v.Elem(), tag)
+		}
+	case reflect.Struct:
+		checkTags(f, p, v)
+	case reflect.Map:
+		if !v.IsNil() && v.Len() == 0 && tag.Get("empty") == "" && !f.broken(p) {
+			f.add(p, "is empty and would demand nothing: name a claim, or leave the field out")
+		}
+		if values, ok := v.Interface().(map[string]ClaimValues); ok {
+			for _, name := range slices.Sorted(maps.Keys(values)) {
+				validateClaimName(f, p.key(name), name)
+				checkValue(f, p.key(name), reflect.ValueOf(values[name]), "")
+			}
+		}
+	case reflect.Slice:
+		if !v.IsNil() && v.Len() == 0 && tag.Get("empty") == "" && !f.broken(p) {
+			f.add(p, "is an empty list: name at least one, or leave the field out")
+		}
+		for i := range v.Len() {
+			checkElement(f, p.index(i), v.Index(i))
+		}
+	case reflect.String:
+		if v.String() == "" {
+			if f.given(p) {
+				f.add(p, "is empty: give it a value, or leave the field out")
+			}
+			return
+		}
+		checkWord(f, p, v.String(), words(tag))
+	}
+}
+
+func checkElement(f *faults, p fieldPath, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		checkTags(f, p, v)
+	case reflect.String:
+		if v.String() == "" && !f.broken(p) {
+			f.add(p, "is empty: give it a value, or leave it out")
+		}
+	case reflect.Interface:
+		if f.broken(p) {
+			return
+		}
+		if _, err := scalar(v.Interface()); err != nil {
+			f.add(p, "%v", err)
+		}
+	}
+}
+
+// words returns the values that a field can have, nil if it can have any. The
+// tag is that of the JSON Schema, so that the two agree.
+func words(tag reflect.StructTag) []string {
+	var list []string
+	for option := range strings.SplitSeq(tag.Get("jsonschema"), ",") {
+		if word, ok := strings.CutPrefix(option, "enum="); ok {
+			list = append(list, word)
+		}
+	}
+	return list
+}
+
+func checkWord(f *faults, p fieldPath, s string, words []string) {
+	if words == nil || slices.Contains(words, s) {
+		return
+	}
+	if p.isPreset() && slices.Contains(laterPresets, s) {
+		f.add(p, notSupportedYet)
+		return
+	}
+	if near := nearest(s, words); near != "" {
+		f.add(p, "%s is unknown, did you mean %q?", quote(s), near)
+		return
+	}
+	f.add(p, "%s is unknown: there %s", quote(s), areThese(words))
+}
+
+// laterPresets are known to the contract and not built yet.
+var laterPresets = []string{
+	"auth0", "okta", "entra", "cognito", "google", "github", "gitlab", "kubernetes", "spiffe", "duende", "hydra",
+	"zitadel", "dex", "rfc9068", "fapi2",
+}
+
+func (p fieldPath) isPreset() bool { return strings.HasSuffix(string(p), ".preset") }
+
+// checkDuration reports a value outside lo to hi; zero is fine unless the file
+// has it.
+func checkDuration(f *faults, p fieldPath, d Duration, lo, hi time.Duration) {
+	if d == 0 && !f.given(p) || f.broken(p) {
+		return
+	}
+	checkRange(f, p, d, lo, hi)
+}
+
+// checkPointedDuration is checkDuration for fields where zero has a meaning.
+func checkPointedDuration(f *faults, p fieldPath, d *Duration, lo, hi time.Duration) {
+	if d != nil && !f.broken(p) {
+		checkRange(f, p, *d, lo, hi)
+	}
+}
+
+func checkRange(f *faults, p fieldPath, d Duration, lo, hi time.Duration) {
+	if time.Duration(d) < lo || time.Duration(d) > hi {
+		f.add(p, "must be %s to %s, not %s", Duration(lo), Duration(hi), d)
+	}
+}
+
+func validateClaimNames(f *faults, p fieldPath, names []string) {
+	for i, name := range names {
+		if name != "" {
+			validateClaimName(f, p.index(i), name)
+		}
+	}
+}
+
+func validateClaimName(f *faults, p fieldPath, name string) {
+	if _, err := oidc.ParseClaimName(name); err != nil {
+		f.add(p, "%v", err)
+	}
+}
+
+// findWarnings looks for what is valid and yet hardly meant.
+func (c *Config) findWarnings(f *faults) []Problem {
+	w := newFaults(f.file)
+	w.at = f.at
+	for i := range c.Issuers {
+		if ic := &c.Issuers[i]; ic.DiscoveryURL != "" && ic.JWKSURL != "" {
+			w.add(fieldPath("issuers").index(i).field("discoveryURL"), "is not used: with jwksURL there is no discovery")
+		}
+	}
+	all := -1 // the first policy that fits every request
+	for i := range c.Policies {
+		p := fieldPath("policies").index(i)
+		if all >= 0 {
+			w.add(p, "can be chosen by name only: policies[%d] before it matches every request", all)
+			continue
+		}
+		if c.Policies[i].matchesAll() {
+			all = i
+		}
+	}
+	return w.list
+}
+
+func (c *PolicyConfig) matchesAll() bool {
+	return len(c.Match) == 0 || slices.ContainsFunc(c.Match, func(m MatchConfig) bool {
+		return len(m.Hosts) == 0 && len(m.Methods) == 0 && len(m.Paths) == 0
+	})
+}
+
+// areThese lists what there is to choose from, and not all of a long list.
+func areThese(names []string) string {
+	const most = 20
+	switch n := len(names); {
+	case n == 1:
+		return "is " + names[0]
+	case n > most:
+		return fmt.Sprintf("are %s and %d more", strings.Join(names[:most], ", "), n-most)
+	default:
+		return "are " + strings.Join(names, ", ")
+	}
+}
+
+// policyLabel names a policy in messages about another field.
+func policyLabel(i int, name string) string {
+	if name == "" {
+		return fmt.Sprintf("policies[%d]", i)
+	}
+	return fmt.Sprintf("policies[%d] (%s)", i, name)
+}
