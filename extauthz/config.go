@@ -13,18 +13,24 @@ import "github.com/claimgate/claimgate/oidc"
 //
 // A Config must not change while a gate is made of it.
 type Config struct {
-	Server     ServerConfig     `json:"server,omitzero"`
+	// Where and how the gate serves.
+	Server ServerConfig `json:"server,omitzero"`
+	// Bounds of the cache of verified tokens.
 	TokenCache TokenCacheConfig `json:"tokenCache,omitzero"`
-	Admin      AdminConfig      `json:"admin,omitzero"`
-	Log        LogConfig        `json:"log,omitzero"`
-	Tracing    TracingConfig    `json:"tracing,omitzero"`
-	Metadata   MetadataConfig   `json:"metadata,omitzero"`
+	// The HTTP listener for operators.
+	Admin AdminConfig `json:"admin,omitzero"`
+	// What is logged.
+	Log LogConfig `json:"log,omitzero"`
+	// Where traces go.
+	Tracing TracingConfig `json:"tracing,omitzero"`
+	// What other Envoy filters can read.
+	Metadata MetadataConfig `json:"metadata,omitzero"`
 	// The authorization servers whose tokens are accepted. Needed by every policy that looks at tokens.
 	Issuers []IssuerConfig `json:"issuers,omitempty" empty:"allowed"`
 	// The identity that goes upstream: header name to claim or @attribute. An empty map sends none.
 	Headers map[string]string `json:"headers,omitzero" empty:"allowed"`
 	// The policies. The first one that matches a request decides.
-	Policies []PolicyConfig `json:"policies" empty:"allowed"`
+	Policies []PolicyConfig `json:"policies" empty:"allowed" jsonschema:"minItems=1"`
 
 	warnings []Problem // of the last Validate
 }
@@ -139,10 +145,13 @@ type IssuerConfig struct {
 	// Tolerance for exp, nbf and iat: 0 to 60s.
 	Leeway *Duration `json:"leeway,omitempty"`
 	// Largest accepted exp - iat, at least 1s. Left out: any.
-	MaxLifetime   Duration            `json:"maxLifetime,omitzero"`
+	MaxLifetime Duration `json:"maxLifetime,omitzero"`
+	// Which claims carry the identity. In each list the first claim that is present wins; an empty list means none.
 	ClaimMappings ClaimMappingsConfig `json:"claimMappings,omitzero"`
-	Keys          KeysConfig          `json:"keys,omitzero"`
-	HTTP          HTTPConfig          `json:"http,omitzero"`
+	// How fresh the keys are kept.
+	Keys KeysConfig `json:"keys,omitzero"`
+	// How the issuer is reached.
+	HTTP HTTPConfig `json:"http,omitzero"`
 	// Readiness waits for this issuer's keys.
 	Required bool `json:"required,omitempty"`
 	// Allow plain http off loopback. Whoever is on the way can then replace the keys.
@@ -167,7 +176,7 @@ type ClaimMappingsConfig struct {
 
 // KeysConfig says how fresh an issuer's keys are kept.
 type KeysConfig struct {
-	// How long fetched keys are good if the issuer does not say: 1s to 24h. Written down, it is also the upper bound of what the issuer says.
+	// How long fetched keys are good if the issuer does not say: 1s to 24h, and 1h if left out. Written down, it is also the upper bound of what the issuer says.
 	Refresh Duration `json:"refresh,omitzero"`
 	// How long old keys serve while the issuer cannot be reached: refresh to 720h.
 	MaxStale Duration `json:"maxStale,omitzero"`
