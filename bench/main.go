@@ -119,7 +119,7 @@ func run(gatePath string, rounds, requests, cold int, out string) error {
 			if round > 0 {
 				samples = append(samples, s)
 			}
-			fmt.Fprintf(os.Stderr, "\rround %d of %d, %-28s", round, rounds, v.name)
+			fmt.Fprintf(os.Stderr, "\r\x1b[Kround %d of %d, %-28s", round, rounds, v.name)
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r", "\n")

@@ -112,14 +112,14 @@ func (p *policy) checkRequest(ctx context.Context, s *policySet, r *Request, pat
 	}
 	ex.step("credential", true, "one, of %d bytes", len(credential))
 
-	ctx, cancel := s.withBudget(ctx)
-	defer cancel()
-	if ctx.Err() != nil {
+	requirement := p.requirement
+	requirement.Explain = ex
+	now := time.Now()
+	requirement.Deadline = s.deadline(ctx, now)
+	if !now.Before(requirement.Deadline) {
 		ex.step("budget", false, "the time for this check is over")
 		return Decision{reason: oidc.Deadline, credential: credential}
 	}
-	requirement := p.requirement
-	requirement.Explain = ex
 	token, err := s.validator.Validate(ctx, credential, requirement)
 	if err != nil {
 		return refused(err, credential)
@@ -132,14 +132,14 @@ func (p *policy) checkRequest(ctx context.Context, s *policySet, r *Request, pat
 	return p.allow(d, r, credential)
 }
 
-// withBudget bounds the check by our own budget, or by the caller's deadline less
-// a margin if that is shorter.
-func (s *policySet) withBudget(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline := time.Now().Add(s.budget)
+// deadline is the end of our own budget, or the caller's deadline less a margin
+// if that is sooner. It is the machine's time, whatever the gate's clock says.
+func (s *policySet) deadline(ctx context.Context, now time.Time) time.Time {
+	deadline := now.Add(s.budget)
 	if theirs, ok := ctx.Deadline(); ok && theirs.Add(-callerMargin).Before(deadline) {
-		deadline = theirs.Add(-callerMargin)
+		return theirs.Add(-callerMargin)
 	}
-	return context.WithDeadline(ctx, deadline)
+	return deadline
 }
 
 // refused renders an error of the validator.

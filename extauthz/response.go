@@ -47,19 +47,29 @@ func denialCode(httpStatus int) code.Code {
 	return code.Code_PERMISSION_DENIED
 }
 
+// doNotAppend is shared by all answers; nobody may change it.
+var doNotAppend = wrapperspb.Bool(false)
+
 // overwrite says "replace" in both of the ways that there are: Envoy 1.36 and
 // from 1.38 on reads append, 1.37 reads append_action (envoy issue 43310).
 func overwrite(headers []Header) []*corev3.HeaderValueOption {
 	if len(headers) == 0 {
 		return nil
 	}
+	// All messages in one piece of memory each: an answer is made for every
+	// request, and most of its cost is the collector's.
+	messages := make([]struct {
+		option corev3.HeaderValueOption
+		header corev3.HeaderValue
+	}, len(headers))
 	options := make([]*corev3.HeaderValueOption, len(headers))
 	for i, h := range headers {
-		options[i] = &corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: h.Name, Value: h.Value},
-			Append:       wrapperspb.Bool(false),
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}
+		m := &messages[i]
+		m.header.Key, m.header.Value = h.Name, h.Value
+		m.option.Header = &m.header
+		m.option.Append = doNotAppend
+		m.option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+		options[i] = &m.option
 	}
 	return options
 }
@@ -67,25 +77,27 @@ func overwrite(headers []Header) []*corev3.HeaderValueOption {
 // dynamicMetadata is what later filters and access logs can read under
 // envoy.filters.http.ext_authz.
 func dynamicMetadata(d Decision, claims []oidc.ClaimName) *structpb.Struct {
-	fields := map[string]*structpb.Value{
-		"reason": structpb.NewStringValue(string(d.Reason())),
-		"policy": structpb.NewStringValue(d.policy),
-	}
 	t := d.token
-	if t == nil {
+	withIdentity := t != nil && d.Allowed()
+	values := protoStrings{}
+	fields := make(map[string]*structpb.Value, 10)
+	if withIdentity {
+		values.reserve(7 + len(t.Scopes) + len(t.Roles))
+	}
+	fields["reason"] = values.of(string(d.Reason()))
+	fields["policy"] = values.of(d.policy)
+	if t != nil {
+		fields["issuer"] = values.of(t.IssuerName)
+	}
+	if !withIdentity {
 		return &structpb.Struct{Fields: fields}
 	}
-	fields["issuer"] = structpb.NewStringValue(t.IssuerName)
-	if !d.Allowed() {
-		return &structpb.Struct{Fields: fields}
-	}
-	for name, value := range map[string]string{
-		"subject": t.Subject, "principal": t.Principal(), "client": t.ClientID, "tenant": t.Tenant,
-	} {
-		fields[name] = structpb.NewStringValue(value)
-	}
-	fields["scopes"] = stringList(t.Scopes)
-	fields["roles"] = stringList(t.Roles)
+	fields["subject"] = values.of(t.Subject)
+	fields["principal"] = values.of(t.Principal())
+	fields["client"] = values.of(t.ClientID)
+	fields["tenant"] = values.of(t.Tenant)
+	fields["scopes"] = values.list(t.Scopes)
+	fields["roles"] = values.list(t.Roles)
 	if len(claims) > 0 {
 		named := make(map[string]*structpb.Value, len(claims))
 		for _, name := range claims {
@@ -98,10 +110,31 @@ func dynamicMetadata(d Decision, claims []oidc.ClaimName) *structpb.Struct {
 	return &structpb.Struct{Fields: fields}
 }
 
-func stringList(list []string) *structpb.Value {
+// protoStrings makes many string values out of one piece of memory.
+type protoStrings struct{ free []protoString }
+
+type protoString struct {
+	value structpb.Value
+	kind  structpb.Value_StringValue
+}
+
+func (p *protoStrings) reserve(n int) { p.free = make([]protoString, n) }
+
+func (p *protoStrings) of(s string) *structpb.Value {
+	if len(p.free) == 0 {
+		p.reserve(3)
+	}
+	v := &p.free[0]
+	p.free = p.free[1:]
+	v.kind.StringValue = s
+	v.value.Kind = &v.kind
+	return &v.value
+}
+
+func (p *protoStrings) list(list []string) *structpb.Value {
 	values := make([]*structpb.Value, len(list))
 	for i, s := range list {
-		values[i] = structpb.NewStringValue(s)
+		values[i] = p.of(s)
 	}
 	return structpb.NewListValue(&structpb.ListValue{Values: values})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,6 +150,9 @@ func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
 func newGRPCServer(cfg *Config) *grpc.Server {
 	return grpc.NewServer(
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
+		// Goroutines that are kept have grown their stacks already; when all are
+		// busy (waiting for keys, say), grpc-go starts others as usual.
+		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// grpc-go adds a jitter of ±10 %; zero means never to both.

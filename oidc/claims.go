@@ -9,7 +9,42 @@ import (
 
 // Claims is the claims set of a token: one JSON object. It is immutable and
 // safe to share.
-type Claims struct{ object Value }
+type Claims struct {
+	object Value
+	// index holds the members while a token is being verified, which looks at
+	// two dozen of them. A token that is kept does without: see unindexed.
+	index []member
+}
+
+type member struct {
+	name  string
+	value Value
+}
+
+// indexed returns c with its members at hand.
+func (c Claims) indexed() Claims {
+	index := make([]member, 0, 24)
+	for name, value := range c.object.Members() {
+		index = append(index, member{name, value})
+	}
+	return Claims{c.object, index}
+}
+
+// unindexed returns c in as little memory as it can have.
+func (c Claims) unindexed() Claims { return Claims{object: c.object} }
+
+// member returns the top-level member of exactly that name.
+func (c Claims) member(name string) (Value, bool) {
+	if c.index == nil {
+		return c.object.Member(name)
+	}
+	for i := range c.index {
+		if c.index[i].name == name {
+			return c.index[i].value, true
+		}
+	}
+	return Value{}, false
+}
 
 // parseClaims reads the JSON object in s with [Value]'s strictness.
 func parseClaims(s string) (Claims, error) {
@@ -20,7 +55,7 @@ func parseClaims(s string) (Claims, error) {
 	if v.Kind() != KindObject {
 		return Claims{}, errors.New("not a JSON object")
 	}
-	return Claims{v}, nil
+	return Claims{object: v}, nil
 }
 
 // Object returns the whole claims set.
@@ -29,7 +64,7 @@ func (c Claims) Object() Value { return c.object }
 // Top returns the top-level claim of exactly that name; false if it is absent
 // or null.
 func (c Claims) Top(name string) (Value, bool) {
-	v, ok := c.object.Member(name)
+	v, ok := c.member(name)
 	return v, ok && v.Kind() != KindNull
 }
 
@@ -38,9 +73,11 @@ func (c Claims) Get(n ClaimName) (Value, bool) {
 	if n.pointer == nil {
 		return c.Top(n.text)
 	}
-	v := c.object
-	for _, token := range n.pointer {
-		var ok bool
+	v, ok := c.member(n.pointer[0])
+	if !ok {
+		return Value{}, false
+	}
+	for _, token := range n.pointer[1:] {
 		if v.Kind() == KindArray {
 			v, ok = element(v, token)
 		} else {

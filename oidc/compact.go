@@ -25,7 +25,7 @@ type header struct {
 // compact is a token taken apart. Nothing in it is verified.
 type compact struct {
 	header       header
-	claims       Claims
+	claims       Claims // indexed
 	signingInput string // header and claims as they were signed
 	signature    []byte
 }
@@ -65,6 +65,7 @@ func parseCompact(token string, ex explainer) (compact, *Error) {
 	if c.claims, cause = parseClaims(string(claims)); cause != nil {
 		return c, ex.fail("claims", &Error{Reason: MalformedToken, Err: cause})
 	}
+	c.claims = c.claims.indexed()
 	ex.ok("claims", "a JSON object, %d bytes", len(claims))
 	c.signingInput = token[:len(rawHeader)+1+len(rawClaims)]
 	c.signature = signature

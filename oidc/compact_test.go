@@ -138,8 +138,8 @@ func FuzzClaims(f *testing.F) {
 		}
 		rules, _ := PresetGeneric.rules()
 		iss := &issuer{id: "a", name: "a", mappings: rules.mappings}
-		tok := &Token{Claims: claims}
-		times, refused := iss.readClaims(tok)
+		tok := &Token{}
+		times, refused := iss.readClaims(claims, tok)
 		if refused != nil {
 			return
 		}

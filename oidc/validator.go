@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+	"unsafe"
 )
 
 // Config is what a [Validator] is made from. It is read once; later changes of
@@ -288,6 +289,9 @@ type Requirement struct {
 	Issuers []string
 	// Audiences are accepted instead of the issuer's; nil means the issuer's.
 	Audiences []string
+	// Deadline ends the wait for keys, as the deadline of the context does, but
+	// costs nothing if there is no need to wait. Zero means none.
+	Deadline time.Time
 	// Explain, if set, is called with each step of the validation. It turns the
 	// token cache off for this call, so that every step is there.
 	Explain func(Step)
@@ -295,7 +299,8 @@ type Requirement struct {
 
 // Validate verifies a compact JWT and returns what it says, or an [*Error] that
 // says why not. It waits only if the token's issuer has no usable keys or the
-// token names an unknown key, and then at most until ctx ends.
+// token names an unknown key, and then at most until ctx ends or the
+// requirement's deadline.
 //
 // It does not check what the caller may do: scopes, roles and the like are for
 // the caller of Validate. A token that is bound to a key or certificate (cnf)
@@ -314,6 +319,12 @@ func (v *Validator) Validate(ctx context.Context, token string, req Requirement)
 	return tok, nil
 }
 
+// digestOf hashes a token without copying it: this is the first step of each
+// request, and the hash only reads.
+func digestOf(token string) digest {
+	return sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token)))
+}
+
 // verify returns the token's verified facts, from the cache or by verifying it.
 func (v *Validator) verify(ctx context.Context, token string, req Requirement) (*Token, *Error) {
 	if len(token) > MaxTokenSize { // before the hash, which is the first work per byte
@@ -323,7 +334,7 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 		return nil, &Error{Reason: UnknownIssuer, Err: errors.New("no issuers are configured")}
 	}
 	now := v.clock()
-	key := sha256.Sum256([]byte(token))
+	key := digestOf(token)
 	if req.Explain == nil {
 		if e, ok := v.cache.get(key, now); ok {
 			if err := e.issuer.accepted(req); err != nil {
@@ -334,6 +345,11 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 			}
 			return e.token, nil
 		}
+	}
+	if !req.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
+		defer cancel()
 	}
 	e, err := v.verifyFresh(ctx, token, now, req)
 	if err != nil {

@@ -83,8 +83,8 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 	}
 	ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
 
-	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Type: c.header.typ, Claims: c.claims}
-	times, err := iss.readClaims(tok)
+	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Type: c.header.typ, Claims: c.claims.unindexed()}
+	times, err := iss.readClaims(c.claims, tok)
 	if err != nil {
 		return nil, ex.fail("claims", err)
 	}
@@ -167,9 +167,8 @@ type tokenTimes struct {
 // endOfTime is the first second of the year 10000.
 const endOfTime = 253402300800
 
-// readClaims fills tok from its claims and returns the times.
-func (iss *issuer) readClaims(tok *Token) (tokenTimes, *Error) {
-	c := tok.Claims
+// readClaims fills tok from the claims and returns the times.
+func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 	var times tokenTimes
 	exp, hasEXP, err := numericDate(c, "exp")
 	if err != nil {
