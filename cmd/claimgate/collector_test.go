@@ -1,0 +1,17 @@
+package main
+
+import "testing"
+
+func TestTheCollectorLeavesRoomWithinBounds(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0:         400,
+		16 << 20:  400,
+		32 << 20:  200,
+		64 << 20:  100,
+		500 << 20: 100,
+	} {
+		if got := gcPercent(live); got != want {
+			t.Errorf("with %d MiB alive: %d %%, want %d", live>>20, got, want)
+		}
+	}
+}
