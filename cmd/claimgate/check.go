@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -114,6 +115,8 @@ func (f *checkFlags) complete(stdin io.Reader) (credentials []string, err error)
 		return nil, usagef("--token and --token-file exclude each other")
 	case f.output != "text" && f.output != "json":
 		return nil, usagef("--output is text or json, not %q", f.output)
+	case f.addr != "" && !isAddress(f.addr):
+		return nil, usagef("--addr is HOST:PORT or unix:/path, not %q", f.addr)
 	case f.timeout <= 0:
 		return nil, usagef("--timeout must be more than nothing")
 	}
@@ -147,7 +150,7 @@ const maxTokenFile = 1 << 20
 func readToken(file string, stdin io.Reader) (string, error) {
 	in := stdin
 	if file != "-" {
-		opened, err := os.Open(file)
+		opened, err := os.Open(file) //nolint:gosec // the operator names it
 		if err != nil {
 			return "", fmt.Errorf("--token-file: cannot read %s: %w", file, errors.Unwrap(err))
 		}
@@ -168,7 +171,7 @@ func readToken(file string, stdin io.Reader) (string, error) {
 // decide asks a gate in this process. Keys are fetched while the request waits,
 // so the request may wait longer than it would in service.
 func (f *checkFlags) decide(ctx context.Context) (ask.Answer, []oidc.Step, error) {
-	cfg, err := loadConfig(f.config)
+	cfg, err := extauthz.LoadConfig(f.config)
 	if err != nil {
 		return ask.Answer{}, nil, err
 	}
@@ -180,6 +183,14 @@ func (f *checkFlags) decide(ctx context.Context) (ask.Answer, []oidc.Step, error
 	defer gate.Close()
 	answer, steps := ask.Explain(ctx, gate, f.request)
 	return answer, steps, nil
+}
+
+func isAddress(addr string) bool {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return path != ""
+	}
+	_, port, err := net.SplitHostPort(addr)
+	return err == nil && port != ""
 }
 
 // askGate asks a gate that runs.
@@ -195,7 +206,15 @@ func (f *checkFlags) askGate(ctx context.Context) (ask.Answer, error) {
 	defer conn.Close() //nolint:errcheck // nothing is in flight
 	answer, err := ask.Check(ctx, conn, f.request)
 	if s, isStatus := status.FromError(err); err != nil && isStatus {
-		return ask.Answer{}, fmt.Errorf("no answer from %s: %s: is a gate running there?", f.addr, s.Message())
+		return ask.Answer{}, fmt.Errorf("no answer from %s: is a gate running there? (%s)", f.addr, plain(s.Message()))
 	}
 	return answer, err
+}
+
+// plain takes away what gRPC wraps around a failed connection.
+func plain(message string) string {
+	if _, cause, ok := strings.Cut(message, "transport: Error while dialing: "); ok {
+		return strings.TrimRight(cause, `"`)
+	}
+	return message
 }

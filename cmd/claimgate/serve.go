@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -27,10 +29,15 @@ exits with 0. A second signal ends it at once. It logs to standard error.
 			if file == "" {
 				return usagef("--config is missing")
 			}
-			cfg, err := loadConfig(file)
+			cfg, err := extauthz.LoadConfig(file)
 			if err != nil {
 				return err
 			}
+			var pacing sync.WaitGroup
+			defer pacing.Wait()
+			ctx, stop := context.WithCancel(c.Context())
+			defer stop()
+			pacing.Go(func() { paceCollector(ctx) })
 			return extauthz.Serve(c.Context(), cfg, extauthz.ServeOptions{
 				Logger: newLogger(s.err, cfg.Log), Version: version,
 			})
@@ -57,7 +64,7 @@ func newLogger(w io.Writer, cfg extauthz.LogConfig) *slog.Logger {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // file descriptors are small
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // registerYAML lets the shell complete a flag with YAML files.

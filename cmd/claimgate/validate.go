@@ -17,7 +17,8 @@ problem is printed on standard error, one a line:
 
   FILE:LINE:COLUMN: PATH: what is wrong and what to write instead
 
-A good file is one line on standard output.
+A good file is one line on standard output, and exit code 0 whatever warnings it has
+on standard error.
 
 ` + exitCodesHelp,
 		Example: `  claimgate validate claimgate.yaml
@@ -34,11 +35,15 @@ A good file is one line on standard output.
 		RunE: func(c *cobra.Command, files []string) error {
 			failed := false
 			for _, file := range files {
-				cfg, err := loadConfig(file)
+				cfg, err := extauthz.LoadConfig(file)
 				if err != nil {
 					report(s.err, c, err) // now: every file is judged
 					failed = true
 					continue
+				}
+				for _, w := range cfg.Warnings() {
+					w.Text = "warning: " + w.Text
+					fmt.Fprintln(s.err, w)
 				}
 				fmt.Fprintf(s.out, "%s: ok: %s\n", file, summary(cfg))
 			}

@@ -22,19 +22,19 @@ func newVersion(s streams) *cobra.Command {
 }
 
 func versionLine() string {
-	v, revision := version, "unknown"
+	v, revision := version, ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v == "" {
 			v = info.Main.Version
 		}
 		for _, setting := range info.Settings {
 			if setting.Key == "vcs.revision" {
-				revision = setting.Value
+				revision = "revision " + setting.Value + ", "
 			}
 		}
 	}
 	if v == "" {
 		v = "(devel)"
 	}
-	return fmt.Sprintf("claimgate %s, revision %s, %s, %s/%s", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("claimgate %s, %s%s, %s/%s", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

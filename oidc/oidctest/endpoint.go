@@ -186,7 +186,7 @@ func (s *state) keySet() []byte {
 	if len(s.raw) == 0 {
 		return set
 	}
-	// Raw members need not be JSON at all, so they are not marshalled.
+	// Raw members need not be JSON at all, so they are not encoded.
 	list := strings.TrimSuffix(string(set), "]}")
 	for n, raw := range s.raw {
 		if n > 0 || len(keys) > 0 {

@@ -18,7 +18,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer answer.Body.Close()
+	defer answer.Body.Close() //nolint:errcheck // it was only read
 	defer http.DefaultClient.CloseIdleConnections()
 	var discovery struct{ Issuer string }
 	if err := json.NewDecoder(answer.Body).Decode(&discovery); err != nil {

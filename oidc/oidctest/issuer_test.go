@@ -36,7 +36,7 @@ func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	defer answer.Body.Close() //nolint:errcheck // it was only read
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestHangHoldsRequestsUntilReleased(t *testing.T) {
 			status <- 0
 			return
 		}
-		answer.Body.Close()
+		_ = answer.Body.Close()
 		status <- answer.StatusCode
 	}()
 	<-hang.Reached()
@@ -218,7 +218,7 @@ func TestCloseCutsRequestsThatHang(t *testing.T) {
 	hang := issuer.Hang()
 	failed := make(chan error, 1)
 	go func() {
-		_, err := c.Get(issuer.URLOf(oidctest.JWKS)) //nolint:bodyclose // there is no answer
+		_, err := c.Get(issuer.URLOf(oidctest.JWKS))
 		failed <- err
 	}()
 	<-hang.Reached()
@@ -233,7 +233,7 @@ func TestDownRefusesAndUpServesOnTheSamePort(t *testing.T) {
 	issuer := start(t)
 	c := client(t, issuer)
 	issuer.Down()
-	if _, err := c.Get(issuer.URLOf(oidctest.JWKS)); err == nil { //nolint:bodyclose // there is no answer
+	if _, err := c.Get(issuer.URLOf(oidctest.JWKS)); err == nil {
 		t.Fatal("answered while down")
 	}
 	issuer.Up()
@@ -265,7 +265,7 @@ func TestETagAnswers304UntilKeysChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer answer.Body.Close()
+		defer answer.Body.Close() //nolint:errcheck // it was only read
 		return answer.StatusCode
 	}
 	if got := again(); got != 304 {

@@ -36,7 +36,7 @@ func Run(ctx context.Context, opts Options) error {
 		var err error
 		if envoy, err = lab.FindEnvoy(ctx, out); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // Ctrl-C is a good end
+				return nil
 			}
 			fmt.Fprintf(out, withoutEnvoy, err)
 		} else {
@@ -46,7 +46,7 @@ func Run(ctx context.Context, opts Options) error {
 	l, err := lab.Start(ctx, lab.Options{Envoy: envoy, Progress: progress})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C is a good end
+			return nil
 		}
 		return err
 	}
@@ -65,7 +65,7 @@ func Run(ctx context.Context, opts Options) error {
 	fine, err := walk(ctx, out, door, tour)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C is a good end
+			return nil
 		}
 		return errors.Join(err, envoyLog(l))
 	}
@@ -93,7 +93,7 @@ func envoyLog(l *lab.Lab) error {
 	if log == "" {
 		return nil
 	}
-	return fmt.Errorf("Envoy's log:\n%s", log) //nolint:staticcheck // a name
+	return fmt.Errorf("Envoy's log:\n%s", log)
 }
 
 // walk walks the tour and prints each stop as it is made.

@@ -11,7 +11,7 @@ import (
 // beyond it: the issuers live on loopback and end with the process.
 func invite(out io.Writer, l *lab.Lab, door Door) {
 	t := tokens{l}
-	workforce, customer := t.workforce(nil), t.customer(nil)
+	workforce, customer := t.workforce(nil), t.customer()
 	refund := t.workforce(map[string]any{"scope": "orders.refund"})
 	fmt.Fprintf(out, "\nAll of it stays up until Ctrl-C. The files are in %s. To paste:\n\n", l.Dir)
 	if door.AtGate() {

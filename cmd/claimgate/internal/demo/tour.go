@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,22 +55,16 @@ func (t tokens) workforce(claims map[string]any, opts ...oidctest.TokenOption) s
 		"typ": "Bearer", "azp": "intranet", "client_id": oidctest.Omit,
 		"exp": time.Now().Add(lifetime).Unix(),
 	}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	return t.lab.Workforce.Token(all, append([]oidctest.TokenOption{oidctest.Header("typ", "JWT")}, opts...)...)
 }
 
 // customer is an access token as RFC 9068 describes it.
-func (t tokens) customer(claims map[string]any) string {
-	all := map[string]any{
+func (t tokens) customer() string {
+	return t.lab.Customers.Token(map[string]any{
 		"sub": "carol", "client_id": "webshop", "scope": "orders.read",
 		"exp": time.Now().Add(lifetime).Unix(),
-	}
-	for name, value := range claims {
-		all[name] = value
-	}
-	return t.lab.Customers.Token(all)
+	})
 }
 
 // Tour returns the stops, in order. Later ones rotate keys and stop an issuer:
@@ -88,14 +83,14 @@ func Tour(l *lab.Lab) []Stop {
 	return []Stop{
 		{Asked: "no token", Request: order(), Want: refused(401, "missing_token")},
 		{Asked: "a token of the workforce issuer", Request: order(lab.Bearer(t.workforce(nil))), Want: workforce},
-		{Asked: "a token of the customers issuer", Request: order(lab.Bearer(t.customer(nil))), Want: customers},
+		{Asked: "a token of the customers issuer", Request: order(lab.Bearer(t.customer())), Want: customers},
 		{Asked: "an expired token", Request: order(lab.Bearer(t.workforce(map[string]any{
 			"iat": time.Now().Add(-2 * time.Hour).Unix(), "exp": time.Now().Add(-time.Hour).Unix(),
 		}))), Want: refused(401, "expired")},
 		{Asked: "a forged signature", Request: order(lab.Bearer(t.workforce(nil, oidctest.Forged()))), Want: refused(401, "bad_signature")},
 		{Asked: "a token for somebody else (audience)", Request: order(lab.Bearer(t.workforce(map[string]any{"aud": "billing-api"}))), Want: refused(401, "wrong_audience")},
 		{Asked: "an unsigned token (alg: none)", Request: order(lab.Bearer(t.workforce(nil, oidctest.Unsigned()))), Want: refused(401, "unsupported_algorithm")},
-		{Asked: "two Authorization headers", Request: order(lab.Bearer(t.workforce(nil)), lab.Bearer(t.customer(nil))), Want: refused(400, "multiple_credentials")},
+		{Asked: "two Authorization headers", Request: order(lab.Bearer(t.workforce(nil)), lab.Bearer(t.customer())), Want: refused(400, "multiple_credentials")},
 		{Asked: "a forged x-auth-subject: root", Request: order(lab.Bearer(t.workforce(nil)), [2]string{"x-auth-subject", "root"}), Want: workforce},
 		{Asked: "its twin X_Auth_Subject: root", Request: order(lab.Bearer(t.workforce(nil)), [2]string{"X_Auth_Subject", "root"}),
 			Want: Want{Status: 400, AtGate: &workforce}},
@@ -113,7 +108,7 @@ func Tour(l *lab.Lab) []Stop {
 		{Asked: "an ambiguous path: /orders/7;/refund", Request: lab.Request{Method: "POST", Path: "/orders/7;/refund", Headers: [][2]string{
 			lab.Bearer(t.workforce(nil)),
 		}}, Want: refused(403, "ambiguous_path")},
-		{Asked: "a forged x-auth-issuer: workforce", Request: order(lab.Bearer(t.customer(nil)), [2]string{"x-auth-issuer", lab.Workforce}), Want: customers},
+		{Asked: "a forged x-auth-issuer: workforce", Request: order(lab.Bearer(t.customer()), [2]string{"x-auth-issuer", lab.Workforce}), Want: customers},
 		{Asked: "the admin host without the role", Request: admin(lab.Bearer(t.workforce(nil))), Want: refused(403, "role_missing")},
 		{Asked: "the admin host with it", Request: admin(lab.Bearer(t.workforce(map[string]any{
 			"realm_access": map[string]any{"roles": []string{"admin"}},

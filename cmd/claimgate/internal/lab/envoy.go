@@ -116,14 +116,14 @@ func (e *envoy) log() string {
 // its admin port.
 func (e *envoy) waitForFile(ctx context.Context, name string) (string, error) {
 	for {
-		if b, err := os.ReadFile(name); err == nil && len(b) > 0 {
+		if b, err := os.ReadFile(name); err == nil && len(b) > 0 { //nolint:gosec // we named it
 			return strings.TrimSpace(string(b)), nil
 		}
 		select {
 		case <-e.ended:
-			return "", fmt.Errorf("Envoy ended at once: %w", e.err) //nolint:staticcheck // a name
+			return "", fmt.Errorf("Envoy ended at once: %w", e.err)
 		case <-ctx.Done():
-			return "", errors.New("Envoy did not open its admin port in time") //nolint:staticcheck // a name
+			return "", errors.New("Envoy did not open its admin port in time")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -160,7 +160,7 @@ func listenerAddress(ctx context.Context, admin, name string) (string, error) {
 			return net.JoinHostPort(a.Address, strconv.Itoa(a.PortValue)), nil
 		}
 	}
-	return "", fmt.Errorf("Envoy has no listener %q", name) //nolint:staticcheck // a name
+	return "", fmt.Errorf("Envoy has no listener %q", name)
 }
 
 // tail returns the last n lines.

@@ -92,7 +92,7 @@ func upgrade(name string, w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // all that matters has been flushed
 	line, err := json.Marshal(echoOf(name, r))
 	if err != nil {
 		return
