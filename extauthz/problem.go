@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -117,7 +118,7 @@ func (f *faults) add(p fieldPath, format string, args ...any) {
 }
 
 func (f *faults) addAt(at filePosition, p fieldPath, format string, args ...any) {
-	f.list = append(f.list, Problem{f.file, at.line, at.column, string(p), fmt.Sprintf(format, args...)})
+	f.list = append(f.list, Problem{f.file, at.line, at.column, string(p), printable(fmt.Sprintf(format, args...))})
 	f.spoil(p)
 }
 
@@ -177,6 +178,16 @@ func (f *faults) err() error {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return &ConfigError{f.list}
+}
+
+// printable keeps a problem on one line, and what the file says from steering a
+// terminal.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 // quote quotes a value of the file for a message, and not all of a long one.

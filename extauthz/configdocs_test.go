@@ -1,0 +1,151 @@
+package extauthz
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/claimgate/claimgate/oidc"
+)
+
+const configPage = "../docs/configuration.md"
+
+// documented is a configuration field as the types have it.
+type documented struct {
+	later bool
+	value any // the default, if it is a plain one
+}
+
+// TestConfigurationPage compares the fields and defaults in the page with those
+// of the types, in both directions.
+func TestConfigurationPage(t *testing.T) {
+	data, err := os.ReadFile(configPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(data)
+	_, later, ok := strings.Cut(page, "\n## Not supported yet\n")
+	if !ok {
+		t.Fatal("the page has no section of what is not supported yet")
+	}
+	fields := map[string]documented{}
+	collectFields(fields, "", reflect.ValueOf(loadGood(t, "smallest.yaml")).Elem())
+	rows := fieldRows(page)
+
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		field := fields[name]
+		defaultCell, ok := rows[name]
+		switch {
+		case field.later:
+			if !strings.Contains(later, "`"+name+"`") {
+				t.Errorf("%s is not among what is not supported yet", name)
+			}
+			if ok {
+				t.Errorf("%s is not supported yet, and has a row in a table", name)
+			}
+		case !ok:
+			t.Errorf("%s has no row in a table", name)
+		case field.value != nil && !strings.Contains(defaultCell, fmt.Sprintf("`%v`", field.value)):
+			t.Errorf("%s: the default in the page is %s, want `%v`", name, defaultCell, field.value)
+		}
+	}
+	for name := range rows {
+		if field, ok := fields[name]; !ok || field.later {
+			t.Errorf("the page has %s, the types do not", name)
+		}
+	}
+	for _, preset := range laterPresets {
+		if !strings.Contains(later, "`"+preset+"`") {
+			t.Errorf("the preset %s is not among what is not supported yet", preset)
+		}
+	}
+	for _, preset := range oidc.Presets() {
+		if !strings.Contains(page, "| `"+string(preset)+"` |") {
+			t.Errorf("the preset %s has no row", preset)
+		}
+	}
+	for attribute := range attributeNames {
+		if !strings.Contains(page, "| `"+attribute+"` |") {
+			t.Errorf("the attribute %s has no row", attribute)
+		}
+	}
+}
+
+// collectFields names all fields: nested ones by their path, those of lists with
+// [] after the list's name.
+func collectFields(fields map[string]documented, prefix string, v reflect.Value) {
+	for i := range v.NumField() {
+		f, value := v.Type().Field(i), v.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			continue
+		}
+		path := prefix + name
+		field := documented{later: f.Tag.Get("later") != ""}
+		switch {
+		case field.later:
+		case f.Type.Kind() == reflect.Struct:
+			collectFields(fields, path+".", value)
+			if prefix != "" || !hasSupportedField(f.Type) {
+				continue // no section of the page
+			}
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+			first := reflect.New(f.Type.Elem()).Elem()
+			if value.Len() > 0 && name != "tokenFrom" {
+				first = value.Index(0)
+			}
+			collectFields(fields, path+"[].", first)
+		case f.Type.Kind() == reflect.Map, f.Type.Kind() == reflect.Slice, name == "issuer", name == "name":
+		case f.Type.Kind() == reflect.Pointer && !value.IsNil():
+			field.value = value.Elem().Interface()
+		case f.Type.Kind() == reflect.Bool, f.Type.Kind() != reflect.Pointer && !value.IsZero():
+			field.value = value.Interface()
+		}
+		fields[path] = field
+	}
+}
+
+func hasSupportedField(t reflect.Type) bool {
+	return slices.ContainsFunc(fieldsOf(t), func(f configField) bool { return !f.later })
+}
+
+// fieldRows returns the default cell of each field that has a row in a table
+// with the head "field".
+func fieldRows(page string) map[string]string {
+	code := regexp.MustCompile("^`([^`]+)`$")
+	rows := map[string]string{}
+	section, table := "", false
+	for line := range strings.Lines(page) {
+		line = strings.TrimSpace(line)
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			section = heading
+		}
+		if !strings.HasPrefix(line, "|") {
+			table = false
+			continue
+		}
+		cells := strings.Split(line, " | ")
+		first := strings.TrimSpace(strings.TrimPrefix(cells[0], "|"))
+		if first == "field" {
+			table = true
+		}
+		name := code.FindStringSubmatch(first)
+		if !table || name == nil {
+			continue
+		}
+		prefix := section + "."
+		switch section {
+		case "Top level":
+			prefix = ""
+		case "issuers", "policies", "policies[].match", "policies[].tokenFrom":
+			prefix = section + "[]."
+		}
+		rows[prefix+name[1]] = cells[1]
+	}
+	return rows
+}
