@@ -86,9 +86,9 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Type: c.header.typ, Claims: c.claims.unindexed()}
 	times, err := iss.readClaims(c.claims, tok)
 	if err != nil {
-		return nil, ex.fail("claims", err)
+		return nil, ex.fail("claim types", err)
 	}
-	ex.ok("claims", "sub %q, client %q, scopes %q, roles %q", tok.Subject, tok.ClientID, tok.Scopes, tok.Roles)
+	ex.ok("claim types", "sub %q, client %q, scopes %q, roles %q", tok.Subject, tok.ClientID, tok.Scopes, tok.Roles)
 	if err := times.check(now, iss.leeway, iss.maxLifetime); err != nil {
 		return nil, ex.fail("time", err)
 	}
