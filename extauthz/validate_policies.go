@@ -82,6 +82,7 @@ func (c *PolicyConfig) validateAccess(f *faults, p fieldPath) {
 	var names []string
 	var why string
 	switch c.Access {
+	case AccessToken:
 	case AccessPublic, AccessDeny:
 		names = []string{"issuers", "audiences", "scopes", "anyScope", "roles", "claims", "when"}
 		why = "which looks at no token"
@@ -205,46 +206,35 @@ var notForCredentials = []string{"host", "content-length", "transfer-encoding", 
 
 func validateTokenFrom(f *faults, p fieldPath, sources []TokenSourceConfig) {
 	seen := map[TokenSourceConfig]fieldPath{}
-	wholeHeaders := map[string]fieldPath{} // header places by name, with a scheme or without
+	headers := map[string]int{} // the first source with that header
 	for i := range sources {
-		at := p.index(i)
-		s := &sources[i]
-		if f.broken(at) {
-			continue
-		}
-		if fault := s.fault(f, at); fault != "" {
-			f.add(at, "%s", fault)
-			continue
-		}
+		s, at := &sources[i], p.index(i)
 		s.Header = strings.ToLower(s.Header)
-		if f.broken(at) {
+		if f.broken(at) || !s.validate(f, at) {
 			continue
 		}
-		same := *s
-		same.Scheme = strings.ToLower(s.Scheme)
-		if first, twice := seen[same]; twice {
+		place := *s
+		place.Scheme = strings.ToLower(s.Scheme)
+		if first, twice := seen[place]; twice {
 			f.add(at, "is the same place as %s", first)
 			continue
 		}
-		seen[same] = at
+		seen[place] = at
 		if s.Header == "" {
 			continue
 		}
-		if first, twice := wholeHeaders[s.Header]; twice && (s.Scheme == "" || sources[firstIndex(sources, s.Header)].Scheme == "") {
-			f.add(at, "and %s are one header, once with a scheme and once without: only one of them can be meant", first)
-		} else if !twice {
-			wholeHeaders[s.Header] = at
+		first, twice := headers[s.Header]
+		switch {
+		case !twice:
+			headers[s.Header] = i
+		case s.Scheme == "" || sources[first].Scheme == "":
+			f.add(at, "and %s are one header, once with a scheme and once without: only one of them can be meant", p.index(first))
 		}
 	}
 }
 
-func firstIndex(sources []TokenSourceConfig, header string) int {
-	return slices.IndexFunc(sources, func(s TokenSourceConfig) bool { return s.Header == header })
-}
-
-// fault says what is wrong with the shape of one place; what is wrong with a
-// field of it, it reports.
-func (s *TokenSourceConfig) fault(f *faults, p fieldPath) string {
+// validate judges one place by itself, and reports whether it is good.
+func (s *TokenSourceConfig) validate(f *faults, p fieldPath) bool {
 	given := 0
 	for _, name := range []string{s.Header, s.Cookie, s.Query} {
 		if name != "" {
@@ -253,31 +243,33 @@ func (s *TokenSourceConfig) fault(f *faults, p fieldPath) string {
 	}
 	switch {
 	case given == 0:
-		return "names no place: write header, cookie or query"
+		f.add(p, "names no place: write header, cookie or query")
 	case given > 1:
-		return "names several places: write a list entry for each of header, cookie and query"
+		f.add(p, "names several places: write a list entry for each of header, cookie and query")
 	case s.Scheme != "" && s.Header == "":
-		return "has a scheme, which only a header has: leave it out"
+		f.add(p, "has a scheme, which only a header has: leave it out")
+	case s.Header != "":
+		s.validateHeader(f, p)
+	case s.Cookie != "" && !isHeaderName(s.Cookie):
+		f.add(p.field("cookie"), "%s is no name for a cookie: it may have letters, digits, hyphens, dots and underscores", quote(s.Cookie))
+	case !utf8.ValidString(s.Query):
+		f.add(p.field("query"), "must be UTF-8")
 	}
-	alias := headerAlias(s.Header)
+	return !f.broken(p)
+}
+
+func (s *TokenSourceConfig) validateHeader(f *faults, p fieldPath) {
+	at, alias := p.field("header"), headerAlias(s.Header)
 	_, identity := defaultHeaders[alias]
-	switch at := p.field("header"); {
-	case s.Header == "":
+	switch {
 	case !isHeaderName(s.Header):
 		f.add(at, "%s is no name for a header: letters, digits and hyphens make one", quote(s.Header))
 	case alias == "cookie":
 		f.add(at, "a cookie is named by itself: write {cookie: NAME}")
-	case slices.Contains(notForCredentials, alias) || identity:
+	case identity || slices.Contains(notForCredentials, alias):
 		f.add(at, "%s has a meaning of its own and cannot carry a credential", quote(s.Header))
 	}
 	if s.Scheme != "" && !isHeaderName(s.Scheme) {
 		f.add(p.field("scheme"), "%s is no authentication scheme: write one word, such as Bearer", quote(s.Scheme))
 	}
-	if s.Cookie != "" && !isHeaderName(s.Cookie) {
-		f.add(p.field("cookie"), "%s is no name for a cookie: it may have letters, digits, hyphens, dots and underscores", quote(s.Cookie))
-	}
-	if s.Query != "" && !utf8.ValidString(s.Query) {
-		f.add(p.field("query"), "must be UTF-8")
-	}
-	return ""
 }
