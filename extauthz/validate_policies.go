@@ -234,9 +234,9 @@ func validateTokenFrom(f *faults, p fieldPath, sources []TokenSourceConfig) {
 }
 
 // validate judges one place by itself, and reports whether it is good.
-func (s *TokenSourceConfig) validate(f *faults, p fieldPath) bool {
+func (c *TokenSourceConfig) validate(f *faults, p fieldPath) bool {
 	given := 0
-	for _, name := range []string{s.Header, s.Cookie, s.Query} {
+	for _, name := range []string{c.Header, c.Cookie, c.Query} {
 		if name != "" {
 			given++
 		}
@@ -246,30 +246,30 @@ func (s *TokenSourceConfig) validate(f *faults, p fieldPath) bool {
 		f.add(p, "names no place: write header, cookie or query")
 	case given > 1:
 		f.add(p, "names several places: write a list entry for each of header, cookie and query")
-	case s.Scheme != "" && s.Header == "":
+	case c.Scheme != "" && c.Header == "":
 		f.add(p, "has a scheme, which only a header has: leave it out")
-	case s.Header != "":
-		s.validateHeader(f, p)
-	case s.Cookie != "" && !isHeaderName(s.Cookie):
-		f.add(p.field("cookie"), "%s is no name for a cookie: it may have letters, digits, hyphens, dots and underscores", quote(s.Cookie))
-	case !utf8.ValidString(s.Query):
+	case c.Header != "":
+		c.validateHeader(f, p)
+	case c.Cookie != "" && !isHeaderName(c.Cookie):
+		f.add(p.field("cookie"), "%s is no name for a cookie: it may have letters, digits, hyphens, dots and underscores", quote(c.Cookie))
+	case !utf8.ValidString(c.Query):
 		f.add(p.field("query"), "must be UTF-8")
 	}
 	return !f.broken(p)
 }
 
-func (s *TokenSourceConfig) validateHeader(f *faults, p fieldPath) {
-	at, alias := p.field("header"), headerAlias(s.Header)
+func (c *TokenSourceConfig) validateHeader(f *faults, p fieldPath) {
+	at, alias := p.field("header"), headerAlias(c.Header)
 	_, identity := defaultHeaders[alias]
 	switch {
-	case !isHeaderName(s.Header):
-		f.add(at, "%s is no name for a header: letters, digits and hyphens make one", quote(s.Header))
+	case !isHeaderName(c.Header):
+		f.add(at, "%s is no name for a header: letters, digits and hyphens make one", quote(c.Header))
 	case alias == "cookie":
 		f.add(at, "a cookie is named by itself: write {cookie: NAME}")
 	case identity || slices.Contains(notForCredentials, alias):
-		f.add(at, "%s has a meaning of its own and cannot carry a credential", quote(s.Header))
+		f.add(at, "%s has a meaning of its own and cannot carry a credential", quote(c.Header))
 	}
-	if s.Scheme != "" && !isHeaderName(s.Scheme) {
-		f.add(p.field("scheme"), "%s is no authentication scheme: write one word, such as Bearer", quote(s.Scheme))
+	if c.Scheme != "" && !isHeaderName(c.Scheme) {
+		f.add(p.field("scheme"), "%s is no authentication scheme: write one word, such as Bearer", quote(c.Scheme))
 	}
 }
