@@ -1,0 +1,73 @@
+package extauthz
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAttacksAreCovered compares docs/attacks.md with the tests that it names.
+func TestAttacksAreCovered(t *testing.T) {
+	page, err := os.ReadFile("../docs/attacks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := map[string]string{"oidc": "../oidc", "extauthz": ".", "e2e": "../cmd/claimgate/internal/e2e"}
+	code := map[string]string{}
+	for name, dir := range packages {
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no tests in %s: %v", dir, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file) //nolint:gosec // our own sources
+			if err != nil {
+				t.Fatal(err)
+			}
+			code[name] += string(text)
+		}
+	}
+
+	row := regexp.MustCompile(`^\| ([A-Z]\d+) \| .+ \| (.+) \| (.+) \|$`)
+	quoted := regexp.MustCompile("`([^`]+)`")
+	var ids []string
+	for line := range strings.Lines(string(page)) {
+		m := row.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		id, control, tests := m[1], m[2], quoted.FindAllStringSubmatch(m[3], -1)
+		ids = append(ids, id)
+		if waived := strings.HasPrefix(control, "waived: "); waived != (len(tests) == 0) {
+			t.Errorf("%s: %d tests, waived: %t", id, len(tests), waived)
+		}
+		for _, test := range tests {
+			pkg, name, isGo := strings.Cut(test[1], ": ")
+			if !isGo {
+				if _, err := os.Stat(filepath.Join("testdata/check", test[1])); err != nil {
+					t.Errorf("%s names a transcript that is not there: %v", id, err)
+				}
+				continue
+			}
+			if !strings.Contains(code[pkg], "\nfunc "+name+"(") {
+				t.Errorf("%s: package %s has no %s", id, pkg, name)
+			}
+		}
+	}
+	for prefix, last := range map[string]int{"A": 20, "B": 10, "C": 12, "D": 10, "E": 10} {
+		for n := 1; n <= last; n++ {
+			if id := fmt.Sprintf("%s%d", prefix, n); !slices.Contains(ids, id) {
+				t.Errorf("%s has no row", id)
+			}
+		}
+	}
+	for i, id := range ids {
+		if slices.Contains(ids[:i], id) {
+			t.Errorf("%s has two rows", id)
+		}
+	}
+}
