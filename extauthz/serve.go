@@ -129,7 +129,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 // drain keeps serving for delay, so that whoever balances load has seen that the
 // gate is going, and then lets what runs finish within timeout.
 func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
-	logger.Info("claimgate drains", slog.Duration("delay", delay), slog.Duration("timeout", timeout))
+	logger.Info("claimgate drains", slog.String("delay", delay.String()), slog.String("timeout", timeout.String()))
 	time.Sleep(delay)
 	stopped := make(chan struct{})
 	go func() {
