@@ -38,7 +38,7 @@ exits with 0. A second signal ends it at once. It logs to standard error.
 			ctx, stop := context.WithCancel(c.Context())
 			defer stop()
 			pacing.Go(func() { paceCollector(ctx) })
-			return extauthz.Serve(c.Context(), cfg, extauthz.ServeOptions{
+			return extauthz.Serve(ctx, cfg, extauthz.ServeOptions{
 				Logger: newLogger(s.err, cfg.Log), Version: version,
 			})
 		},
