@@ -70,6 +70,7 @@ The token itself is never printed.
 	flags.StringToStringVar(&f.request.Context, "context", nil, "Envoy's context extension KEY=VALUE, such as policy=NAME (repeatable)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
+	flags.Lookup("context").DefValue = "" // not "[]"
 	registerYAML(c, "config")
 	return c
 }

@@ -34,13 +34,11 @@ func FindEnvoy(ctx context.Context, progress io.Writer) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, envoyconfig.RequirementsFile), envoyconfig.Requirements, 0o600); err != nil {
 		return "", err
 	}
-	var out, errs bytes.Buffer
+	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, sh, script)
-	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(progress, &errs)
+	cmd.Stdout, cmd.Stderr = &out, progress
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(lastLine(errs.String())))
+		return "", fmt.Errorf("get-envoy.sh has said why, above: %w", err)
 	}
 	return strings.TrimSpace(out.String()), nil
 }
-
-func lastLine(s string) string { return tail(s, 1) }
