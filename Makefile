@@ -48,7 +48,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (3s)
 	done
 
 .PHONY: bench
-bench: ## Measure server CPU per check against an empty gRPC server
+bench: build ## Measure server CPU per check against an empty gRPC server
 	go run ./bench
 
 .PHONY: lint

@@ -60,6 +60,9 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		return err
 	}
 	defer gate.Close()
+	for _, w := range cfg.Warnings() {
+		logger.Warn("the configuration is allowed and yet hardly meant", slog.String("where", w.Path), slog.String("warning", w.Text))
+	}
 
 	listener, err := listen("server.listen", cfg.Server.Listen)
 	if err != nil {

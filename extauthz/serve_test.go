@@ -24,7 +24,6 @@ import (
 type daemon struct {
 	client *grpc.ClientConn
 	admin  string // URL, "" if it is off
-	socket string
 	stop   context.CancelFunc
 	ended  chan error
 }

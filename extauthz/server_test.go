@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,8 +25,26 @@ type testGate struct {
 	*Gate
 	issuer   *oidctest.Issuer
 	server   *server
-	log      *bytes.Buffer
+	log      *syncBuffer
 	registry *prometheus.Registry
+}
+
+// syncBuffer is a log that several goroutines write to.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // newTestGate makes a gate of config, in which $issuer is the issuer's URL.
@@ -39,7 +58,7 @@ func newTestGate(t testing.TB, config string) *testGate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &testGate{issuer: issuer, log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	g := &testGate{issuer: issuer, log: &syncBuffer{}, registry: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewJSONHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if g.Gate, err = NewGate(cfg, Options{Clock: clock, Logger: logger, Registerer: g.registry, Version: "test"}); err != nil {
 		t.Fatal(err)
