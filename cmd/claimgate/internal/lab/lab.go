@@ -38,6 +38,7 @@ const startTimeout = 60 * time.Second
 type Options struct {
 	Envoy         string       // path of an Envoy binary; "" for none
 	JoinedHeaders bool         // encode_raw_headers off: the other encoding of a check
+	Policies      string       // YAML of more policies, behind those of the demo
 	Progress      func(string) // told what is being started; nil for nobody
 }
 
@@ -86,7 +87,7 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 	l.Customers = oidctest.NewIssuer(oidctest.WithAlgorithms("ES256"), oidctest.WithAudience(Audience))
 
 	progress("starting the gate")
-	if err := l.startGate(ctx); err != nil {
+	if err := l.startGate(ctx, opts.Policies); err != nil {
 		return nil, err
 	}
 	if opts.Envoy == "" {
@@ -116,8 +117,8 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 	return l, nil
 }
 
-func (l *Lab) startGate(ctx context.Context) error {
-	config := gateConfig
+func (l *Lab) startGate(ctx context.Context, policies string) error {
+	config := gateConfig + policies
 	for _, issuer := range []struct{ shown, real string }{
 		{"https://login.example.com/realms/workforce", l.Workforce.URL},
 		{"https://customers.example.com", l.Customers.URL},

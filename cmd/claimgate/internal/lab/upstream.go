@@ -16,6 +16,10 @@ type Echo struct {
 	Method   string              `json:"method"`
 	Path     string              `json:"path"`
 	Identity map[string][]string `json:"identity"` // every header that a careless reader might take for one
+
+	// What of the client's credentials came along.
+	Authorization []string `json:"authorization,omitempty"`
+	Cookie        []string `json:"cookie,omitempty"`
 }
 
 // upstream is a service behind Envoy that believes what it is told.
@@ -53,7 +57,10 @@ func echo(name string, w http.ResponseWriter, r *http.Request) {
 }
 
 func echoOf(name string, r *http.Request) Echo {
-	return Echo{Upstream: name, Method: r.Method, Path: r.RequestURI, Identity: identityOf(r.Header)}
+	return Echo{
+		Upstream: name, Method: r.Method, Path: r.RequestURI, Identity: identityOf(r.Header),
+		Authorization: r.Header.Values("Authorization"), Cookie: r.Header.Values("Cookie"),
+	}
 }
 
 // identityOf picks the identity headers.
