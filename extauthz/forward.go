@@ -19,6 +19,9 @@ const (
 // A query parameter goes always: targets are written to logs.
 func (f forwarding) apply(sources []tokenSource, verified bool, r *Request, set []Header, remove []string) ([]Header, []string) {
 	if path := withoutParameters(r.Path, sources); path != r.Path {
+		if path == "" { // a target that was nothing but a query
+			path = "/"
+		}
 		set = append(set, Header{":path", path})
 	}
 	if f == forwardAlways || f == forwardVerified && verified {
@@ -46,7 +49,9 @@ func (f forwarding) apply(sources []tokenSource, verified bool, r *Request, set 
 	case strings.Trim(rest, " \t;,") == "":
 		remove = append(remove, "cookie")
 	default:
-		set = append(set, Header{"cookie", rest})
+		// Other bytes than UTF-8 cannot be sent in an answer. Envoy writes them
+		// like this itself where it sends headers as text.
+		set = append(set, Header{"cookie", strings.ToValidUTF8(rest, "!")})
 	}
 	return set, remove
 }

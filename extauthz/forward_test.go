@@ -29,6 +29,7 @@ func TestCredentialGoesOnOrNot(t *testing.T) {
 		{"forwardToken: false", forwardNever, true, all, "/x", authorization("Bearer a"), nil, []string{"authorization"}},
 		{"a query parameter never goes on", forwardAlways, true, all, "/x?access_token=a&b", nil, headers{{":path", "/x?b"}}, nil},
 		{"in no spelling", forwardVerified, false, all, "/x?%61ccess_token=a", nil, headers{{":path", "/x"}}, nil},
+		{"nothing is left of the target", forwardAlways, true, all, "?access_token=a", nil, headers{{":path", "/"}}, nil},
 		{"a query that is not in tokenFrom goes on", forwardNever, false, bearer, "/x?access_token=a", nil, nil, nil},
 
 		{"another scheme is not ours", forwardNever, false, all, "/x", authorization("Basic a"), nil, nil},
@@ -44,6 +45,8 @@ func TestCredentialGoesOnOrNot(t *testing.T) {
 		{"the only cookie", forwardNever, false, all, "/x", rawHeaders{{"cookie", "session=a"}}, nil, []string{"cookie"}},
 		{"only space and separators are left", forwardNever, false, all, "/x", rawHeaders{{"cookie", "; session=a ;"}}, nil, []string{"cookie"}},
 		{"one of several cookies", forwardNever, false, all, "/x", rawHeaders{{"cookie", "a=1; session=a; b=2"}}, headers{{"cookie", "a=1; b=2"}}, nil},
+		// An answer with bytes that are not UTF-8 could not be sent at all.
+		{"bytes that are not UTF-8", forwardNever, false, all, "/x", rawHeaders{{"cookie", "a=\xff\xfe; session=a; b=\u00e9"}}, headers{{"cookie", "a=!; b=\u00e9"}}, nil},
 		{"no such cookie", forwardNever, false, all, "/x", rawHeaders{{"cookie", "a=1; b=2"}}, nil, nil},
 		{"everything", forwardNever, false, all, "/x?access_token=a", append(authorization("Bearer a"), Header{"cookie", "session=a; b=2"}), headers{{":path", "/x"}, {"cookie", "b=2"}}, []string{"authorization"}},
 	}

@@ -102,6 +102,22 @@ func (g *testGate) flushLog() string {
 	return g.log.String()
 }
 
+// To Envoy an answer that cannot be sent is a failed call, which may let the
+// request pass.
+func TestAnAnswerCanBeSentWhateverTheCookie(t *testing.T) {
+	g := newTestGate(t, oneIssuer+"policies: [{name: all, tokenFrom: [{cookie: session}], forwardToken: false}]")
+	req := checkRequest("/")
+	http := req.GetAttributes().GetRequest().GetHttp()
+	http.Headers, http.HeaderMap = nil, &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
+		{Key: "cookie", RawValue: []byte("a=\xff; session=" + g.issuer.Token(nil))},
+	}}
+	resp := g.check(t, req)
+	checkInvariants(t, resp)
+	if reason := resp.GetDynamicMetadata().GetFields()["reason"].GetStringValue(); reason != "valid_token" {
+		t.Errorf("reason %s", reason)
+	}
+}
+
 func TestAPanicIsADenial(t *testing.T) {
 	g := newTestGate(t, oneIssuer+"policies: [{name: all}]")
 	g.set.Load().policies[0].identity = nil // so that an allow panics
