@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -87,24 +88,28 @@ func startServer(addr, path string, args ...string) (*serverProcess, error) {
 
 func (p *serverProcess) stop() { p.cmd.Process.Kill() } //nolint:errcheck // it may have ended
 
-// clockTick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux that Go
-// runs on.
-const clockTick = 10 * time.Millisecond
-
-// cpu returns the user and system time that the process has used.
+// cpu returns the processor time that the process has used: what the scheduler
+// counted for each of its threads, in nanoseconds. (/proc/PID/stat has the same in
+// ticks of 10 ms, too coarse for a round of a second.)
 func (p *serverProcess) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
+	if err != nil || len(files) == 0 {
+		return 0, errors.New("the kernel does not tell the processor time of threads (/proc/PID/task/*/schedstat)")
 	}
-	// The name in parentheses may hold anything; the fields follow it.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errors.New("/proc/PID/stat is too short")
+	total := time.Duration(0)
+	for _, file := range files {
+		data, err := os.ReadFile(file) //nolint:gosec // of the kernel
+		if err != nil {
+			continue // a thread that has just ended; Go keeps its threads
+		}
+		running, _, _ := strings.Cut(string(data), " ")
+		n, err := strconv.ParseInt(running, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		total += time.Duration(n)
 	}
-	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * clockTick, errors.Join(err1, err2)
+	return total, nil
 }
 
 // rss returns the resident memory of the process in MiB, 0 if it cannot be read.
