@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,7 @@ import (
 )
 
 // A configuration that [Config.Validate] accepts can be built, but for files
-// that are missing by now. The errors here are for whoever builds one by hand.
+// that are missing by now.
 
 // build makes the validator's configuration of an issuer.
 func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
@@ -184,5 +183,3 @@ func (c *TokenSourceConfig) build() tokenSource {
 		return tokenSource{kind: fromHeader, name: strings.ToLower(c.Header), scheme: c.Scheme}
 	}
 }
-
-var errNotValidated = errors.New("extauthz: the configuration was not validated: get it from LoadConfig or ParseConfig, or call its Validate")

@@ -7,11 +7,10 @@ import "github.com/claimgate/claimgate/oidc"
 // config.schema.json, which is made from these types and their comments.
 //
 // A Config comes from [ParseConfig] or [LoadConfig], which fill the defaults
-// and report every problem with its position. One that is built by hand must go
-// through [Config.Validate], which does the same without positions. In both, a
-// pointer is used where zero means something else than "not given".
-//
-// A Config must not change while a gate is made of it.
+// and report every problem with its position. One that is built by hand goes
+// through [Config.Validate], which does the same without positions; [NewGate] and
+// [Serve] see to that. A pointer is used where zero means something else than
+// "not given".
 type Config struct {
 	// Where and how the gate serves.
 	Server ServerConfig `json:"server,omitzero"`

@@ -26,8 +26,10 @@ func (ex explainer) step(name string, ok bool, format string, args ...any) {
 // decide is a check. Each sentence of it is a step; all but the verification of
 // the token are pure.
 func (s *policySet) decide(ctx context.Context, r *Request, ex explainer) Decision {
-	if r.Headers == nil {
-		r.Headers = noHeaders{}
+	if r.Headers == nil { // the caller's Request is not ours to write to
+		without := *r
+		without.Headers = noHeaders{}
+		r = &without
 	}
 	path := parsePath(r.Path, s.allowParams)
 	p, d, found := s.selectPolicy(r, path, ex)

@@ -42,9 +42,20 @@ type Gate struct {
 	draining atomic.Bool
 }
 
-// NewGate returns a gate for cfg. It reads the files that cfg names and does no
-// other I/O; keys are fetched by [Gate.Run], or when a request needs them.
+// NewGate returns a gate for cfg, or all that is wrong with cfg in a
+// [*ConfigError]. It reads the files that cfg names and does no other I/O; keys
+// are fetched by [Gate.Run], or when a request needs them. Later changes of cfg
+// have no effect.
 func NewGate(cfg *Config, opts Options) (*Gate, error) {
+	valid, err := cfg.validated()
+	if err != nil {
+		return nil, err
+	}
+	return newGate(valid, opts)
+}
+
+// newGate takes a configuration that is valid and that nobody else changes.
+func newGate(cfg *Config, opts Options) (*Gate, error) {
 	g := &Gate{clock: opts.Clock, logger: opts.Logger, version: opts.Version, metrics: newMetrics(len(cfg.Issuers))}
 	if g.clock == nil {
 		g.clock = time.Now
@@ -59,11 +70,9 @@ func NewGate(cfg *Config, opts Options) (*Gate, error) {
 	}
 	g.set.Store(set)
 	if opts.Registerer != nil {
-		for _, c := range append(g.metrics.collectors(), stateCollector{g}) {
-			if err := opts.Registerer.Register(c); err != nil {
-				set.validator.Close()
-				return nil, fmt.Errorf("extauthz: registering metrics: %w", err)
-			}
+		if err := register(opts.Registerer, append(g.metrics.collectors(), stateCollector{g})); err != nil {
+			g.Close()
+			return nil, fmt.Errorf("extauthz: registering metrics: %w", err)
 		}
 	}
 	for _, name := range set.insecureIssuers {
@@ -72,11 +81,27 @@ func NewGate(cfg *Config, opts Options) (*Gate, error) {
 	return g, nil
 }
 
-// Run keeps the issuers' keys fresh and writes decision records until ctx ends.
+// register registers all of the collectors or none.
+func register(to prometheus.Registerer, collectors []prometheus.Collector) error {
+	for i, c := range collectors {
+		if err := to.Register(c); err != nil {
+			for _, done := range collectors[:i] {
+				to.Unregister(done)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Run keeps the issuers' keys fresh and writes decision records until ctx ends or
+// the gate is closed. It returns nil then, and an error if it is running already.
 func (g *Gate) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var writer sync.WaitGroup
 	writer.Go(func() { g.log.run(ctx) })
 	defer writer.Wait()
+	defer cancel()
 	return g.set.Load().validator.Run(ctx)
 }
 
@@ -145,9 +170,6 @@ func (g *Gate) build(cfg *Config) (*policySet, error) {
 	sum := sha256.Sum256(canonical)
 	set.hash = hex.EncodeToString(sum[:8])
 
-	if cfg.Admin.Listen == "" || len(cfg.Policies) == 0 {
-		return nil, errNotValidated
-	}
 	vc := oidc.Config{
 		Cache:  oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
 		Clock:  g.clock,

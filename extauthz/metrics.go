@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -146,7 +147,7 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(configTimeDesc, float64(set.loaded.Unix()))
 	gauge(configInfoDesc, 1, set.hash)
 	version, revision := buildVersion()
-	gauge(buildInfoDesc, 1, version, runtime.Version(), revision)
+	gauge(buildInfoDesc, 1, cmp.Or(c.gate.version, version), runtime.Version(), revision)
 }
 
 func boolValue(b bool) float64 {

@@ -47,15 +47,20 @@ const (
 )
 
 // Serve runs a gate as a daemon until ctx ends and the drain after that is over.
-// It returns nil then, and otherwise one line that says what is wrong.
+// It returns nil then, and otherwise says what is wrong in one line, or in a line
+// for each problem of cfg.
 func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	logger := opts.Logger
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	cfg, err := cfg.validated()
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	gate, err := NewGate(cfg, Options{Logger: logger, Registerer: registry, Version: opts.Version})
+	gate, err := newGate(cfg, Options{Logger: logger, Registerer: registry, Version: opts.Version})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,52 @@ func (c *Config) Validate() error {
 	return f.err()
 }
 
+// validated returns a copy of c that went through Validate and that shares
+// nothing with c: neither what a caller left out nor what it does with c later
+// can weaken a gate.
+func (c *Config) validated() (*Config, error) {
+	own := deepCopy(reflect.ValueOf(*c)).Interface().(Config)
+	if err := own.Validate(); err != nil {
+		return nil, err
+	}
+	return &own, nil
+}
+
+// deepCopy copies what configurations are made of.
+func deepCopy(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				out.Field(i).Set(deepCopy(v.Field(i)))
+			}
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			out.Set(reflect.New(v.Type().Elem()))
+			out.Elem().Set(deepCopy(v.Elem()))
+		}
+	case reflect.Slice:
+		if !v.IsNil() {
+			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+			for i := range v.Len() {
+				out.Index(i).Set(deepCopy(v.Index(i)))
+			}
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+			for name, value := range v.Seq2() {
+				out.SetMapIndex(name, deepCopy(value))
+			}
+		}
+	default: // immutable
+	}
+	return out
+}
+
 // Warnings returns what is allowed and yet hardly meant, as the last Validate
 // found it.
 func (c *Config) Warnings() []Problem { return c.warnings }
