@@ -148,7 +148,7 @@ func validateTokenType(f *faults, p fieldPath, t string) {
 	switch {
 	case slices.Contains(otherTokenTypes, short):
 		f.add(p, "%s marks tokens that are no access tokens", quote(t))
-	case !isMediaType(short):
+	case !isMediaType(short) || short == "none" && !strings.EqualFold(t, short):
 		f.add(p, `%s is no media type: write values of typ such as at+jwt or JWT, or none for a token without typ`, quote(t))
 	}
 }

@@ -269,7 +269,10 @@ func (c *TokenSourceConfig) validateHeader(f *faults, p fieldPath) {
 	case identity || slices.Contains(notForCredentials, alias):
 		f.add(at, "%s has a meaning of its own and cannot carry a credential", quote(c.Header))
 	}
-	if c.Scheme != "" && !isHeaderName(c.Scheme) {
+	switch {
+	case strings.EqualFold(c.Scheme, schemeDPoP): // it promises a proof, and none is looked at
+		f.add(p.field("scheme"), notSupportedYet)
+	case c.Scheme != "" && !isHeaderName(c.Scheme):
 		f.add(p.field("scheme"), "%s is no authentication scheme: write one word, such as Bearer", quote(c.Scheme))
 	}
 }
