@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -51,17 +52,21 @@ func compileCondition(text string) (*condition, error) {
 	if err := c.inspect(checked.NativeRep()); err != nil {
 		return nil, err
 	}
-	// cel-go has errors that all programs share, and an evaluation writes the id
-	// of a node into one that has none: a data race between evaluations. Written
-	// here, before there is an evaluation, it is none.
-	types.LabelErrNode(-1, types.NoSuchOverloadErr())
-	types.LabelErrNode(-1, types.Int(math.MaxInt64).ConvertToType(types.TimestampType))
+	labelSharedErrors()
 	c.program, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(conditionCost))
 	if err != nil {
 		return nil, errors.New(shortProblem(err.Error()))
 	}
 	return c, nil
 }
+
+// labelSharedErrors is for errors of cel-go that all programs share: an
+// evaluation writes the id of a node into one that has none, a data race between
+// evaluations. Written once, before there is any evaluation, it is none.
+var labelSharedErrors = sync.OnceFunc(func() {
+	types.LabelErrNode(-1, types.NoSuchOverloadErr())
+	types.LabelErrNode(-1, types.Int(math.MaxInt64).ConvertToType(types.TimestampType))
+})
 
 // conditionProblems renders what the compiler found, at most three of them.
 func conditionProblems(issues *cel.Issues) error {

@@ -28,7 +28,7 @@ func conditionRequest(t *testing.T) conditionInput {
 			Claims: testClaims(t, `{
 				"email": "alice@example.com", "email_verified": true, "level": 3, "big": 9007199254740993, "huge": 1e30,
 				"too_big": 1e999, "score": 1.5, "nothing": null, "groups": ["a", "b"], "mixed": [1, "x", 2.5, null, {"y": true}],
-				"address": {"country": "CH", "geo": {"lat": 47.4}}, "https://ns.example/tier": "gold", "secret": "s3cr3t"
+				"address": {"country": "CH", "street": null, "geo": {"lat": 47.4}}, "https://ns.example/tier": "gold", "secret": "s3cr3t"
 			}`),
 		},
 	}
@@ -63,7 +63,8 @@ func TestConditionSees(t *testing.T) {
 		`token.claims.big == 9007199254740993 && token.claims.big != 9007199254740992`, // exact
 		`type(token.claims.huge) == double && token.claims.huge > 1e29`,
 		`token.claims.score < 2 && type(token.claims.score) == double`,
-		`token.claims.nothing == null && has(token.claims.nothing)`,
+		`!has(token.claims.nothing) && !("nothing" in token.claims) && !token.claims.exists(k, k == "nothing")`, // null is absent
+		`!has(token.claims.address.street)`,
 		`"a" in token.claims.groups && token.claims.groups.size() == 2 && token.claims.groups[1] == "b"`,
 		`token.claims.groups.exists(g, g in ["b", "c"])`,
 		`token.claims.mixed[4].y && token.claims.mixed[2] == 2.5 && token.claims.mixed[3] == null`,
@@ -298,4 +299,18 @@ func FuzzCondition(f *testing.F) {
 			t.Errorf("%s: %v", expr, err)
 		}
 	})
+}
+
+// Two gates may be made at once: cel-go's shared errors must not be written to
+// by both.
+func TestConditionsCompileAtTheSameTime(t *testing.T) {
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if _, err := compileCondition(`token.claims.a == "b"`); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
 }

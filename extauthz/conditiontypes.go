@@ -156,12 +156,13 @@ func claimValue(v oidc.Value) ref.Val {
 	}
 }
 
-// objectMap is a JSON object as a CEL map.
+// objectMap is a JSON object as a CEL map. A member that is null is absent, as it
+// is wherever a claim is named.
 func objectMap(v oidc.Value) *lazyMap {
 	return &lazyMap{
 		find: func(key string) (ref.Val, bool) {
 			member, ok := v.Member(key)
-			if !ok {
+			if !ok || member.Kind() == oidc.KindNull {
 				return nil, false
 			}
 			return claimValue(member), true
@@ -169,7 +170,9 @@ func objectMap(v oidc.Value) *lazyMap {
 		build: func() traits.Mapper {
 			members := map[string]any{}
 			for name, member := range v.Members() {
-				members[name] = claimValue(member)
+				if member.Kind() != oidc.KindNull {
+					members[name] = claimValue(member)
+				}
 			}
 			return types.NewStringInterfaceMap(types.DefaultTypeAdapter, members)
 		},
