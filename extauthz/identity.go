@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/claimgate/claimgate/oidc"
 )
@@ -308,10 +309,12 @@ type aliasScan struct {
 func newAliasScan(names *identityNames) *aliasScan {
 	scan := &aliasScan{}
 	scan.look = func(name string) bool {
-		if !names.isAlias(name) || !isHeaderName(name) {
+		// Other bytes than UTF-8 cannot come in a CheckRequest, and in an answer
+		// they would make it one that cannot be sent.
+		if !names.isAlias(name) || !utf8.ValidString(name) {
 			return true
 		}
-		if lower := strings.ToLower(name); !names.contains(lower) {
+		if lower := lowerASCII(name); !names.contains(lower) {
 			scan.found = append(scan.found, lower)
 		}
 		return true
@@ -319,8 +322,24 @@ func newAliasScan(names *identityNames) *aliasScan {
 	return scan
 }
 
-// isHeaderName reports whether s can be a header's name. Envoy's codecs let
-// nothing else in, pseudo headers aside, and nothing else may stand in an answer.
+// lowerASCII lower-cases A-Z and nothing else: an alias must be removed by the
+// name that was sent, and Unicode's lower case can be another one.
+func lowerASCII(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 'A' && s[i] <= 'Z' {
+			out := []byte(s)
+			for ; i < len(out); i++ {
+				if out[i] >= 'A' && out[i] <= 'Z' {
+					out[i] |= 0x20
+				}
+			}
+			return string(out)
+		}
+	}
+	return s
+}
+
+// isHeaderName reports whether s can be a header's name (RFC 9110 section 5.1).
 func isHeaderName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if !isTokenByte(s[i]) {

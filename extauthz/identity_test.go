@@ -140,10 +140,11 @@ func TestAliasesThatTheClientSentAreRemoved(t *testing.T) {
 		{"X-Auth-Scopes", "a"}, {"x-auth-scopes", "b"}, // what we set: never removed
 		{"X_MAIL", "a"}, {"x-mail", "a"},
 		{":path", "/"}, {"x-auth-subject2", ""}, {"x-authsubject", ""}, {"xx-auth-issuer", ""}, {"accept", "*/*"},
-		{"x\xffauth-subject", ""}, {"x auth-subject", ""}, // no header names
+		{"x auth-subject", ""}, {"X@auth@Client", ""}, // no names for headers, and yet aliases
+		{"x\xffauth-subject", ""}, // cannot be in an answer, nor in a CheckRequest
 	}
 	set, remove, _ := p.apply(identityToken(t, `{}`), "p", "a.b.c", sent)
-	want := []string{"x_mail", "x-auth_client", "x-mail", "x.auth.issuer", "x_auth_subject"}
+	want := []string{"x_mail", "x auth-subject", "x-auth_client", "x-mail", "x.auth.issuer", "x@auth@client", "x_auth_subject"}
 	if !slices.Equal(remove, want) {
 		t.Errorf("remove %q, want %q", remove, want)
 	}
