@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,8 @@ var answers = [...]answer{
 		"The credentials of the request are malformed"},
 	ClassInvalidToken: {http.StatusUnauthorized, "invalid_token", true, "invalid_token",
 		"The access token is not valid"},
-	// Proofs are not offered yet, so a token that wants one is not valid here.
+	// Where no proof is offered, a token that wants one is not valid. What is
+	// wrong with a proof itself is said under its own scheme: see dpopCode.
 	ClassProof: {http.StatusUnauthorized, "invalid_token", true, "invalid_token",
 		"The access token is not valid"},
 	ClassStepUp: {http.StatusUnauthorized, "insufficient_user_authentication", true, "insufficient_user_authentication",
@@ -46,12 +48,29 @@ var answers = [...]answer{
 		"The request cannot be checked now"},
 }
 
+// dpopCode returns the error code of a reason that is about a DPoP proof, and not
+// about the token that came with it (RFC 9449 sections 7.1 and 9); "" for others.
+// Such a reason occurs only where DPoP is offered.
+func (r Reason) dpopCode() string {
+	switch r {
+	case ProofInvalid, ProofReplayed:
+		return "invalid_dpop_proof"
+	case NonceRequired:
+		return "use_dpop_nonce"
+	default:
+		return ""
+	}
+}
+
 const expiredDescription = "The access token expired"
 
 func (r Reason) answer() answer {
 	a := answers[r.Class()]
 	if r == Expired { // the one cause that clients act on
 		a.description = expiredDescription
+	}
+	if code := r.dpopCode(); code != "" {
+		a.code, a.errorCode = code, code
 	}
 	return a
 }
@@ -88,15 +107,30 @@ func (c Challenge) Values(r Reason) []string {
 		add("error_description", expiredDescription)
 	}
 	if r.Class() == ClassInsufficientScope && len(c.Scopes) > 0 {
-		add("scope", strings.Join(c.Scopes, " "))
+		add("scope", strings.Join(distinct(c.Scopes), " "))
 	}
 	if c.ResourceMetadata != "" {
 		add("resource_metadata", c.ResourceMetadata)
 	}
-	if params == nil {
-		return []string{"Bearer"}
+	scheme := "Bearer"
+	if r.dpopCode() != "" {
+		scheme = "DPoP"
 	}
-	return []string{"Bearer " + strings.Join(params, ", ")}
+	if params == nil {
+		return []string{scheme}
+	}
+	return []string{scheme + " " + strings.Join(params, ", ")}
+}
+
+// distinct returns list without repetitions, in its order.
+func distinct(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // quotedText makes s fit for a quoted-string (RFC 9110 section 5.6.4); bytes

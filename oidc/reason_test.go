@@ -24,7 +24,9 @@ func TestEveryReasonIsAnsweredAsItsClass(t *testing.T) {
 		{400, `Bearer realm="r", error="invalid_request"`, oidc.ErrBadToken, "malformed_credentials multiple_credentials"},
 		{401, `Bearer realm="r", error="invalid_token"`, oidc.ErrBadToken, "malformed_token token_too_large unsupported_algorithm unknown_issuer " +
 			"issuer_not_accepted wrong_token_type not_yet_valid wrong_audience unknown_key bad_signature invalid_claim inactive revoked " +
-			"proof_missing proof_invalid proof_replayed nonce_required binding_mismatch"},
+			"proof_missing binding_mismatch"},
+		{401, `DPoP realm="r", error="invalid_dpop_proof"`, oidc.ErrBadToken, "proof_invalid proof_replayed"},
+		{401, `DPoP realm="r", error="use_dpop_nonce"`, oidc.ErrBadToken, "nonce_required"},
 		{401, `Bearer realm="r", error="invalid_token", error_description="The access token expired"`, oidc.ErrBadToken, "expired"},
 		{401, `Bearer realm="r", error="insufficient_user_authentication"`, oidc.ErrBadToken, "insufficient_authentication"},
 		{403, `Bearer realm="r", error="insufficient_scope", scope="a b"`, oidc.ErrNotAllowed, "insufficient_scope"},
@@ -95,6 +97,9 @@ func TestChallengesQuoteWhatTheyCarry(t *testing.T) {
 	want := `Bearer realm="a\"b\\cd", resource_metadata="https://api.example/.well-known/oauth-protected-resource"`
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := (oidc.Challenge{Scopes: []string{"a", "b", "a"}}).Values(oidc.InsufficientScope); got[0] != `Bearer error="insufficient_scope", scope="a b"` {
+		t.Errorf("a scope that is wanted twice: %q", got)
 	}
 	if got := (oidc.Challenge{}).Values(oidc.MissingToken); len(got) != 1 || got[0] != "Bearer" {
 		t.Errorf("an empty challenge is %q", got)
