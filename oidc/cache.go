@@ -27,7 +27,16 @@ const (
 	// entryOverhead is what an entry costs beside its claims: digest, list
 	// element, map slot and the Token itself, rounded up.
 	entryOverhead = 512
+	// elementOverhead is what an element of a list costs: its string header, and
+	// a little for text that had escapes and so is not the claims' own.
+	elementOverhead = 24
 )
+
+// size is about what t takes in memory. Most texts in it are parts of the claims.
+func (t *Token) size() int64 {
+	elements := cap(t.Scopes) + cap(t.Roles) + cap(t.Audience)
+	return entryOverhead + int64(len(t.Type)+len(t.Claims.object.raw)+elementOverhead*elements)
+}
 
 type digest = [32]byte
 
@@ -95,7 +104,7 @@ func (c *tokenCache) put(key digest, e *cacheEntry) {
 	if c == nil {
 		return
 	}
-	e.size = entryOverhead + int64(len(e.token.Claims.object.raw))
+	e.size = e.token.size()
 	if e.size > c.maxBytes {
 		return
 	}

@@ -227,6 +227,9 @@ func newIssuer(ic IssuerConfig) (*issuer, []error) {
 			iss.algorithms |= a.bit()
 		}
 	}
+	for i := range iss.require {
+		iss.require[i].Values = slices.Clone(iss.require[i].Values)
+	}
 	iss.tokenTypes = rules.tokenTypes
 	if ic.TokenTypes != nil {
 		iss.tokenTypes = nil

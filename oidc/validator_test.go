@@ -300,6 +300,40 @@ func TestTheCacheKeepsItsBounds(t *testing.T) {
 	}
 }
 
+// What a token's fields take beside the text of its claims counts too: a few
+// kilobytes of text can be thousands of scopes.
+func TestTheCacheCountsWhatAnEntryTakes(t *testing.T) {
+	c := newClock()
+	issuer := oidctest.NewIssuer(oidctest.WithClock(c.Now), oidctest.WithAudience("api"))
+	defer issuer.Close()
+	v := newValidator(t, issuer, c, nil)
+	token := issuer.Token(map[string]any{"scope": strings.Repeat("a ", 4000)})
+	if _, err := v.Validate(t.Context(), token, oidc.Requirement{}); err != nil {
+		t.Fatal(err)
+	}
+	if s := v.CacheStats(); s.Entries != 1 || s.Bytes < 4000*16 {
+		t.Errorf("%d entries of %d bytes, want one of %d at least", s.Entries, s.Bytes, 4000*16)
+	}
+}
+
+func TestAConfigIsReadOnce(t *testing.T) {
+	c := newClock()
+	issuer := oidctest.NewIssuer(oidctest.WithClock(c.Now), oidctest.WithAudience("api"))
+	defer issuer.Close()
+	name, err := oidc.ParseClaimName("sub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := []oidc.Scalar{oidc.StringScalar("bob")}
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers[0].Require = []oidc.ClaimRule{{Name: name, Values: values}}
+	})
+	values[0] = oidc.StringScalar("alice")
+	if _, err := v.Validate(t.Context(), issuer.Token(nil), oidc.Requirement{}); oidc.ReasonOf(err) != oidc.InvalidClaim {
+		t.Errorf("after a change of the configuration that it was made from: %v", err)
+	}
+}
+
 func TestJunkEvictsNothing(t *testing.T) { // E5, E6
 	c := newClock()
 	issuer := newIssuer(t, c)

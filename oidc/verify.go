@@ -83,7 +83,8 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 	}
 	ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
 
-	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Type: c.header.typ, Claims: c.claims.unindexed()}
+	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Claims: c.claims.unindexed()}
+	tok.Type = strings.Clone(c.header.typ) // a part would keep the whole header
 	times, err := iss.readClaims(c.claims, tok)
 	if err != nil {
 		return nil, ex.fail("claim types", err)
