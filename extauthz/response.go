@@ -99,13 +99,18 @@ func dynamicMetadata(d Decision, claims []oidc.ClaimName) *structpb.Struct {
 	fields["scopes"] = values.list(t.Scopes)
 	fields["roles"] = values.list(t.Roles)
 	if len(claims) > 0 {
-		named := make(map[string]*structpb.Value, len(claims))
-		for _, name := range claims {
-			if v, ok := t.Claims.Get(name); ok {
-				named[name.String()] = protoValue(v)
-			}
+		fields["claims"] = structpb.NewStructValue(claimsStruct(t, claims))
+	}
+	return &structpb.Struct{Fields: fields}
+}
+
+// claimsStruct returns the claims that the configuration names for the metadata.
+func claimsStruct(t *oidc.Token, names []oidc.ClaimName) *structpb.Struct {
+	fields := make(map[string]*structpb.Value, len(names))
+	for _, name := range names {
+		if v, ok := t.Claims.Get(name); ok {
+			fields[name.String()] = protoValue(v)
 		}
-		fields["claims"] = structpb.NewStructValue(&structpb.Struct{Fields: named})
 	}
 	return &structpb.Struct{Fields: fields}
 }

@@ -85,7 +85,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	}
 
 	grpcServer := newGRPCServer(cfg)
-	gate.Register(grpcServer)
+	gate.registerWire(grpcServer)
 	healthServer := health.NewServer()
 	healthv1.RegisterHealthServer(grpcServer, healthServer)
 	services := []string{"", authv3.Authorization_ServiceDesc.ServiceName}
@@ -157,6 +157,7 @@ func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
 
 func newGRPCServer(cfg *Config) *grpc.Server {
 	return grpc.NewServer(
+		grpc.ForceServerCodecV2(newWireCodec()),
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
 		// Goroutines that are kept have grown their stacks already; when all are
 		// busy (waiting for keys, say), grpc-go starts others as usual.

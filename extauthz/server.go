@@ -31,29 +31,62 @@ type server struct {
 // failure of the filter, which may let the request pass, where a denial does not.
 func (s *server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *authv3.CheckResponse, _ error) {
 	g := s.gate
-	start := g.clock()
-	g.metrics.inFlight.Inc()
-	defer g.metrics.inFlight.Dec()
-	var d Decision
+	start := g.begin()
+	defer g.end()
 	defer func() {
 		if cause := recover(); cause != nil {
-			d = Decision{reason: oidc.Internal}
-			resp = respond(d, nil)
-			g.panicked(cause)
-			g.metrics.checked(d, g.clock().Sub(start))
+			resp = respond(g.contain(cause, start), nil)
 		}
 	}()
-
 	set := g.set.Load()
 	r, isHTTP := decode(req)
-	if isHTTP {
-		d = set.decide(ctx, &r, nil)
-	} else {
-		d = Decision{reason: oidc.NoPolicy}
-	}
+	d := set.answer(ctx, &r, isHTTP)
 	resp = respond(d, set.metadataClaims)
 	g.observe(ctx, &r, d, start)
 	return resp, nil
+}
+
+// checkWire is Check from bytes to bytes: see wireCodec.
+func (s *server) checkWire(ctx context.Context, data []byte) (answer []byte) {
+	g := s.gate
+	start := g.begin()
+	defer g.end()
+	defer func() {
+		if cause := recover(); cause != nil {
+			answer = encodeAnswer(g.contain(cause, start), nil)
+		}
+	}()
+	set := g.set.Load()
+	w := newWireRequest()
+	r, isHTTP := w.read(data)
+	d := set.answer(ctx, r, isHTTP)
+	answer = encodeAnswer(d, set.metadataClaims)
+	g.observe(ctx, r, d, start)
+	w.release()
+	return answer
+}
+
+func (g *Gate) begin() time.Time {
+	g.metrics.inFlight.Inc()
+	return g.clock()
+}
+
+func (g *Gate) end() { g.metrics.inFlight.Dec() }
+
+// answer decides, also about a check that has nothing of HTTP.
+func (s *policySet) answer(ctx context.Context, r *Request, isHTTP bool) Decision {
+	if !isHTTP {
+		return Decision{reason: oidc.NoPolicy}
+	}
+	return s.decide(ctx, r, nil)
+}
+
+// contain makes a denial of a recovered panic, and counts and reports it.
+func (g *Gate) contain(cause any, start time.Time) Decision {
+	d := Decision{reason: oidc.Internal}
+	g.panicked(cause)
+	g.metrics.checked(d, g.clock().Sub(start))
+	return d
 }
 
 // panicked reports a recovered panic. A panic's value can hold anything, also
