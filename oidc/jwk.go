@@ -42,7 +42,9 @@ var (
 	errKeyCurve      = errors.New("unknown crv")
 	errKeyCoordinate = errors.New("a coordinate is not base64url of the curve's length")
 	errKeyPoint      = errors.New("the point is not on the curve")
+	errKeyOrder      = errors.New("the point is of small order, so that anybody can sign")
 	errKeyModulus    = errors.New("the RSA modulus is not an odd number of 2048 to 8192 bits in base64url")
+	errKeyROCA       = errors.New("the RSA modulus can be factored (ROCA, CVE-2017-15361)")
 	errKeyExponent   = errors.New("the RSA exponent is not an odd number from 3 to 2147483647 in base64url")
 	errKeyAlg        = errors.New("alg is unknown, not for signatures, or of another key type")
 	errKeyCert       = errors.New("x5c certifies another key")
@@ -166,11 +168,35 @@ func (j jwk) rsaKey() (*rsa.PublicKey, error) {
 	if bits := n.BitLen(); bits < minRSABits || bits > maxRSABits || n.Bit(0) == 0 {
 		return nil, errKeyModulus
 	}
+	if madeByROCA(n) {
+		return nil, errKeyROCA
+	}
 	e := new(big.Int).SetBytes(j.bytes("e"))
 	if !e.IsInt64() || e.Int64() < 3 || e.Int64() > math.MaxInt32 || e.Bit(0) == 0 {
 		return nil, errKeyExponent
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
+}
+
+// madeByROCA reports whether an RSA modulus is one of those that a library in
+// many smart cards and TPMs made (Nemec et al., "The Return of Coppersmith's
+// Attack", 2017): its factors, and so the modulus, are powers of 65537 modulo
+// each small prime. Another modulus looks so once in 2^27 times.
+func madeByROCA(n *big.Int) bool {
+	residue := new(big.Int)
+	for _, p := range [...]int64{
+		3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+		101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+	} {
+		want := residue.Mod(n, big.NewInt(p)).Int64()
+		power := int64(1)
+		for power != want {
+			if power = power * 65537 % p; power == 1 { // all powers seen
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (j jwk) ecKey() (*ecdsa.PublicKey, algSet, error) {
@@ -206,16 +232,17 @@ func (j jwk) edKey() (ed25519.PublicKey, error) {
 	if len(x) != ed25519.PublicKeySize {
 		return nil, errKeyCoordinate
 	}
-	if !onEdwards25519(x) {
-		return nil, errKeyPoint
+	if err := checkEdwards25519(x); err != nil {
+		return nil, err
 	}
 	return ed25519.PublicKey(x), nil
 }
 
-// onEdwards25519 reports whether 32 bytes encode a point (RFC 8032 section
+// checkEdwards25519 looks whether 32 bytes encode a point (RFC 8032 section
 // 5.1.3): x² = (y²−1)/(dy²+1) must have a root. The standard library looks only
-// when it verifies, and then tells it from a bad signature by text alone.
-func onEdwards25519(encoded []byte) bool {
+// when it verifies, and then tells it from a bad signature by text alone. Points
+// of small order are on the curve and still no keys.
+func checkEdwards25519(encoded []byte) error {
 	one := big.NewInt(1)
 	p := new(big.Int).Sub(new(big.Int).Lsh(one, 255), big.NewInt(19))
 	d := new(big.Int).ModInverse(big.NewInt(121666), p)
@@ -226,15 +253,32 @@ func onEdwards25519(encoded []byte) bool {
 	slices.Reverse(littleEndian)
 	y := new(big.Int).SetBytes(littleEndian)
 	if y.Cmp(p) >= 0 {
-		return false
+		return errKeyPoint
 	}
 	yy := y.Mul(y, y)
+	yy.Mod(yy, p)
+	if ofSmallOrder(yy, d, p) {
+		return errKeyOrder
+	}
 	u := new(big.Int).Sub(yy, one)
 	v := new(big.Int).Mul(d, yy)
 	v.Add(v, one)
 	// u/v is a square if and only if u·v is, since v² is one.
 	uv := u.Mul(u, v)
-	return big.Jacobi(uv.Mod(uv, p), p) != -1
+	if big.Jacobi(uv.Mod(uv, p), p) == -1 {
+		return errKeyPoint
+	}
+	return nil
+}
+
+// ofSmallOrder reports whether eight times the point is the neutral element,
+// given y² modulo p. Order 1 and 2 mean y = ±1, order 4 means y = 0, and order 8
+// that doubling leads to y = 0, which is x² = −y², so dy⁴ + 2y² = 1 on the curve.
+func ofSmallOrder(yy, d, p *big.Int) bool {
+	one := big.NewInt(1)
+	sum := new(big.Int).Mul(d, yy)
+	sum.Add(sum, big.NewInt(2)).Mul(sum, yy).Mod(sum, p)
+	return yy.Sign() == 0 || yy.Cmp(one) == 0 || sum.Cmp(one) == 0
 }
 
 // pinAlgorithm narrows k to its own alg, if it has one.
