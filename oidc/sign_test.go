@@ -70,11 +70,17 @@ func mustParseKey(t testing.TB, text string) key {
 // the header says.
 func sign(t testing.TB, alg Algorithm, header, payload string) string {
 	t.Helper()
-	input := segment(header) + "." + segment(payload)
-	return input + "." + base64url(signature(t, alg, input))
+	return signWith(t, exampleKey(t, alg), alg, header, payload)
 }
 
-func signature(t testing.TB, alg Algorithm, input string) []byte {
+// signWith is sign with a key of one's own.
+func signWith(t testing.TB, private crypto.Signer, alg Algorithm, header, payload string) string {
+	t.Helper()
+	input := segment(header) + "." + segment(payload)
+	return input + "." + base64url(signature(t, private, alg, input))
+}
+
+func signature(t testing.TB, private crypto.Signer, alg Algorithm, input string) []byte {
 	t.Helper()
 	hash := map[byte]crypto.Hash{'2': crypto.SHA256, '3': crypto.SHA384, '5': crypto.SHA512}[alg[2]]
 	var sum []byte
@@ -85,7 +91,7 @@ func signature(t testing.TB, alg Algorithm, input string) []byte {
 	}
 	var sig []byte
 	var err error
-	switch private := exampleKey(t, alg).(type) {
+	switch private := private.(type) {
 	case *rsa.PrivateKey:
 		if alg[0] == 'P' {
 			sig, err = rsa.SignPSS(rand.Reader, private, hash, sum, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
