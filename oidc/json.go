@@ -50,7 +50,7 @@ type Value struct{ raw string }
 // valid UTF-8 without lone surrogates, no member twice in any object, names
 // compared exactly, bounded depth and width.
 func parseJSON(s string) (Value, error) {
-	p := jsonChecker{s: s}
+	p := jsonChecker{s: s, names: make([]string, 0, 32)} // more than a usual token has open at once
 	p.space()
 	start := p.pos
 	if err := p.value(1); err != nil {
