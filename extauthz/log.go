@@ -83,11 +83,26 @@ func (l *decisionLog) add(r decisionRecord) {
 	if !r.allowed && !l.admit(r.reason, r.time) {
 		return
 	}
+	r.shrink()
 	select {
 	case l.queue <- r:
 	default:
 		l.dropped.Add(1)
 	}
+}
+
+// shrink lets go of what a client made larger than any record shows: a thousand
+// of them may have to wait.
+func (r *decisionRecord) shrink() {
+	cut := func(field *string, most int) {
+		if len(*field) > most {
+			*field = strings.Clone((*field)[:most])
+		}
+	}
+	for _, field := range [...]*string{&r.method, &r.host, &r.path, &r.requestID, &r.source} {
+		cut(field, 2*maxLogField) // so that write still sees what it has to cut
+	}
+	cut(&r.token, oidc.MaxTokenSize) // more is no token
 }
 
 // admit holds denials of one reason to a rate: a flood of junk must not fill
