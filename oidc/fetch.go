@@ -70,8 +70,9 @@ type FetchEvent struct {
 	Err        error // for operators; nil if Result is ok or not_modified
 }
 
-// fetchError is a failed fetch with its result. Its text never repeats what the
-// issuer sent.
+// fetchError is a failed fetch with its result. Its text never repeats what a
+// document says; parts of it can come from the issuer's server all the same, such
+// as a name in its certificate. See errorText.
 type fetchError struct {
 	result FetchResult
 	err    error
