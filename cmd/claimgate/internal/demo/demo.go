@@ -16,13 +16,18 @@ import (
 // Options say how the demonstration runs.
 type Options struct {
 	Out     io.Writer
-	Once    bool // end after the tour
-	NoEnvoy bool // ask the gate directly, do not even look for an Envoy
+	Once    bool   // end after the tour
+	NoEnvoy bool   // ask the gate directly, do not even look for an Envoy
+	Version string // of the gate, for its metrics
+	Program string // how claimgate was called, for the lines to paste
 }
 
 // ErrUnexpected says that the tour was walked and something was not as it should
 // be. The table has said what.
 var ErrUnexpected = errors.New("the tour was not as expected: see the rows marked with ✗")
+
+// ErrInterrupted says that the tour did not come to its end.
+var ErrInterrupted = errors.New("interrupted before the tour was over")
 
 // Run starts a lab, walks the tour, and, unless it is to be done once, stays up
 // until ctx ends. It returns when all is stopped.
@@ -36,17 +41,17 @@ func Run(ctx context.Context, opts Options) error {
 		var err error
 		if envoy, err = lab.FindEnvoy(ctx, out); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return ErrInterrupted
 			}
 			fmt.Fprintf(out, withoutEnvoy, err)
 		} else {
 			progress("Envoy is " + envoy)
 		}
 	}
-	l, err := lab.Start(ctx, lab.Options{Envoy: envoy, Progress: progress})
+	l, err := lab.Start(ctx, lab.Options{Envoy: envoy, Progress: progress, Version: opts.Version})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return ErrInterrupted
 		}
 		return err
 	}
@@ -65,13 +70,13 @@ func Run(ctx context.Context, opts Options) error {
 	fine, err := walk(ctx, out, door, tour)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return ErrInterrupted
 		}
 		return errors.Join(err, envoyLog(l))
 	}
 	if !opts.Once {
 		l.Workforce.Up()
-		invite(out, l, door)
+		invite(out, l, door, opts.Program)
 		<-ctx.Done()
 		fmt.Fprintln(out, "\n· stopping")
 	}
@@ -81,7 +86,7 @@ func Run(ctx context.Context, opts Options) error {
 	return nil
 }
 
-const withoutEnvoy = `· no Envoy: %v
+const withoutEnvoy = `· no Envoy: %v.
   The tour goes straight to the gate's gRPC port instead, as Envoy would ask it.
   To see it through a real Envoy, install one (https://www.envoyproxy.io/docs/envoy/latest/start/install)
   and put it on PATH, or name it in the variable ENVOY.

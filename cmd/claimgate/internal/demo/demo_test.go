@@ -3,6 +3,7 @@ package demo_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -57,11 +58,11 @@ func TestDemoStaysUpUntilInterrupted(t *testing.T) {
 	}
 }
 
-func TestInterruptedStartIsNoError(t *testing.T) {
+func TestInterruptedTourIsNotAsExpected(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	if err := demo.Run(ctx, demo.Options{Out: &bytes.Buffer{}, NoEnvoy: true}); err != nil {
-		t.Errorf("Run: %v", err)
+	if err := demo.Run(ctx, demo.Options{Out: &bytes.Buffer{}, NoEnvoy: true}); !errors.Is(err, demo.ErrInterrupted) {
+		t.Errorf("Run: %v, want ErrInterrupted", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -9,18 +10,18 @@ import (
 
 // invite prints what to try while the lab is up. The tokens are worth nothing
 // beyond it: the issuers live on loopback and end with the process.
-func invite(out io.Writer, l *lab.Lab, door Door) {
+func invite(out io.Writer, l *lab.Lab, door Door, program string) {
 	t := tokens{l}
 	workforce, customer := t.workforce(nil), t.customer()
 	refund := t.workforce(map[string]any{"scope": "orders.refund"})
 	fmt.Fprintf(out, "\nAll of it stays up until Ctrl-C. The files are in %s. To paste:\n\n", l.Dir)
 	if door.AtGate() {
-		check := "claimgate check --addr " + l.GateAddr
+		check := cmp.Or(program, "claimgate") + " check --addr " + l.GateAddr
 		fmt.Fprintf(out, "  WORKFORCE=%s\n\n  CUSTOMER=%s\n\n", workforce, customer)
 		fmt.Fprintf(out, "  %s --path /orders/7\n", check)
 		fmt.Fprintf(out, "  %s --path /orders/7 --token $WORKFORCE\n", check)
 		fmt.Fprintf(out, "  %s --path /orders/7 --token $CUSTOMER\n", check)
-		fmt.Fprintf(out, "  curl -s http://%s/readyz?verbose\n", l.AdminAddr)
+		fmt.Fprintf(out, "  curl -s 'http://%s/readyz?verbose'\n", l.AdminAddr)
 		return
 	}
 	base := "http://" + l.EnvoyAddr

@@ -61,7 +61,9 @@ func startEnvoy(ctx context.Context, binary, dir string, config []byte) (_ *envo
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("%w; Envoy's log:\n%s", err, tail(e.log(), 20))
+			if log := tail(e.log(), 20); log != "" {
+				err = fmt.Errorf("%w; Envoy's log:\n%s", err, log)
+			}
 			e.stop()
 		}
 	}()
@@ -121,7 +123,10 @@ func (e *envoy) waitForFile(ctx context.Context, name string) (string, error) {
 		}
 		select {
 		case <-e.ended:
-			return "", fmt.Errorf("Envoy ended at once: %w", e.err)
+			if e.err == nil {
+				return "", fmt.Errorf("%s ended at once and without an error: is it an Envoy?", e.cmd.Path)
+			}
+			return "", fmt.Errorf("%s ended at once: %w: is it an Envoy of this machine's kind?", e.cmd.Path, e.err)
 		case <-ctx.Done():
 			return "", errors.New("Envoy did not open its admin port in time")
 		case <-time.After(20 * time.Millisecond):

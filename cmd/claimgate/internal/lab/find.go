@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	envoyconfig "github.com/claimgate/claimgate/envoy-config"
 )
@@ -37,8 +37,15 @@ func FindEnvoy(ctx context.Context, progress io.Writer) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, sh, script)
 	cmd.Stdout, cmd.Stderr = &out, progress
+	// Asked to end, it clears up the half of a download.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopGrace
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("get-envoy.sh has said why, above: %w", err)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && ctx.Err() == nil {
+			return "", errors.New("the reason stands above")
+		}
+		return "", err
 	}
 	return strings.TrimSpace(out.String()), nil
 }

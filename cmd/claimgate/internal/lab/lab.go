@@ -40,6 +40,7 @@ type Options struct {
 	JoinedHeaders bool         // encode_raw_headers off: the other encoding of a check
 	Policies      string       // YAML of more policies, behind those of the demo
 	Progress      func(string) // told what is being started; nil for nobody
+	Version       string       // of the gate; "" for what the Go tool recorded
 }
 
 // Lab is a running installation. Its fields are not changed after Start.
@@ -79,7 +80,7 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 		}
 	}()
 	if l.Dir, err = os.MkdirTemp("", "claimgate-lab-"); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("no place for temporary files: %w; name a folder in the variable TMPDIR", err)
 	}
 
 	progress("starting two issuers")
@@ -87,7 +88,7 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 	l.Customers = oidctest.NewIssuer(oidctest.WithAlgorithms("ES256"), oidctest.WithAudience(Audience))
 
 	progress("starting the gate")
-	if err := l.startGate(ctx, opts.Policies); err != nil {
+	if err := l.startGate(ctx, opts); err != nil {
 		return nil, err
 	}
 	if opts.Envoy == "" {
@@ -117,8 +118,8 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 	return l, nil
 }
 
-func (l *Lab) startGate(ctx context.Context, policies string) error {
-	config := gateConfig + policies
+func (l *Lab) startGate(ctx context.Context, opts Options) error {
+	config := gateConfig + opts.Policies
 	for _, issuer := range []struct{ shown, real string }{
 		{"https://login.example.com/realms/workforce", l.Workforce.URL},
 		{"https://customers.example.com", l.Customers.URL},
@@ -145,8 +146,9 @@ func (l *Lab) startGate(ctx context.Context, policies string) error {
 	go func() {
 		defer close(l.gateEnded)
 		l.gateErr = extauthz.Serve(gateCtx, cfg, extauthz.ServeOptions{
-			Logger: slog.New(&recorder{decisions: l.decisions}),
-			Ready:  func(gate, admin net.Addr) { ready <- addresses{gate, admin} },
+			Logger:  slog.New(&recorder{decisions: l.decisions}),
+			Version: opts.Version,
+			Ready:   func(gate, admin net.Addr) { ready <- addresses{gate, admin} },
 		})
 	}()
 	select {
