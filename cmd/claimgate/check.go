@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,20 @@ The token itself is never printed.
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
 	flags.Lookup("context").DefValue = "" // not "[]"
 	registerYAML(c, "config")
+	complete := func(flag string, values ...string) {
+		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flag does not exist: a mistake in this package
+		}
+	}
+	complete("output", "text", "json")
+	complete("method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+	complete("scheme", "https", "http")
+	files := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	if err := c.RegisterFlagCompletionFunc("token-file", files); err != nil {
+		panic(err) // as above
+	}
 	return c
 }
 
@@ -133,6 +148,9 @@ func (f *checkFlags) complete(stdin io.Reader) (credentials []string, err error)
 		}
 	}
 	token := f.token
+	if strings.ContainsAny(token, blanksAndQuotes) {
+		return nil, usagef("--token is more than a token: give it alone, without Bearer or JSON around it; whole headers go to --header")
+	}
 	if f.tokenFile != "" {
 		if token, err = readToken(f.tokenFile, stdin); err != nil {
 			return nil, err
@@ -144,6 +162,9 @@ func (f *checkFlags) complete(stdin io.Reader) (credentials []string, err error)
 	}
 	return credentials, nil
 }
+
+// blanksAndQuotes are in no token, but in what people paste with one.
+const blanksAndQuotes = " \t\r\n\"'{}"
 
 // maxTokenFile bounds what is read: the gate itself refuses far smaller tokens.
 const maxTokenFile = 1 << 20
@@ -160,11 +181,14 @@ func readToken(file string, stdin io.Reader) (string, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
 	if err != nil {
-		return "", fmt.Errorf("--token-file: cannot read %s: %w", file, err)
+		return "", fmt.Errorf("--token-file: cannot read %s: %w", file, cmp.Or(errors.Unwrap(err), err))
 	}
 	token := strings.TrimSpace(string(b))
 	if token == "" {
 		return "", fmt.Errorf("--token-file: there is no token in %s", file)
+	}
+	if strings.ContainsAny(token, blanksAndQuotes) {
+		return "", fmt.Errorf("--token-file: there is more than a token in %s: write it alone, without Bearer or JSON around it", file)
 	}
 	return token, nil
 }

@@ -44,7 +44,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, s streams) int {
-	root := newRoot(s)
+	root := newRoot(s, args)
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,9 @@ on standard error.
 			if len(args) == 0 {
 				return usagef("name at least one file")
 			}
+			if slices.Contains(args, "") {
+				return usagef("the name of a file is empty: is a variable not set?")
+			}
 			return nil
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -45,7 +49,9 @@ on standard error.
 					w.Text = "warning: " + w.Text
 					fmt.Fprintln(s.err, w)
 				}
-				fmt.Fprintf(s.out, "%s: ok: %s\n", file, summary(cfg))
+				if _, err := fmt.Fprintf(s.out, "%s: ok: %s\n", file, summary(cfg)); err != nil {
+					return err
+				}
 			}
 			if failed {
 				return errReported

@@ -15,8 +15,8 @@ func newVersion(s streams) *cobra.Command {
 		Example: `  claimgate version`,
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintln(s.out, versionLine())
-			return nil
+			_, err := fmt.Fprintln(s.out, versionLine())
+			return err
 		},
 	}
 }
