@@ -41,7 +41,13 @@ func parseMetadata(body []byte) (metadata, error) {
 // Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3), and may lead to
 // plain http only from a plain http loopback URL, and then only to loopback.
 func (m metadata) keysURL(issuer string, from *url.URL, insecure bool) (*url.URL, error) {
-	if m.issuer != issuer {
+	switch {
+	case m.issuer == issuer:
+	case m.issuer == issuer+"/":
+		return nil, failed(FetchRefused, "the document's issuer is not exactly %q: it has a / at its end", issuer)
+	case m.issuer+"/" == issuer:
+		return nil, failed(FetchRefused, "the document's issuer is not exactly %q: it has no / at its end", issuer)
+	default:
 		return nil, failed(FetchRefused, "the document's issuer is not exactly %q", issuer)
 	}
 	fromLoopback := from.Scheme == "http" && isLoopbackHost(from.Hostname())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -349,6 +350,7 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 		return keyNews{}
 	}
 	news := keyNews{was: k.lastErr, err: err, warned: k.warning, warning: got.warning}
+	hadKeys := k.snap.Load().usable(k.lastAttempt, k.cfg.maxStale())
 	if err == nil && f.number > k.published { // a later flight's keys are not replaced
 		news.changed, news.set = k.publish(got, now), got.set
 		k.published = f.number
@@ -362,6 +364,11 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 	case !f.forced: // what a token caused does not change the schedule
 		k.failures++
 		k.setDue(k.store.elapsed(now) + retryDelay(k.failures, k.store.jitter()))
+	}
+	if snap := k.snap.Load(); snap.usable(now, k.cfg.maxStale()) {
+		news.until = snap.fetchedAt.Add(k.cfg.maxStale())
+	} else {
+		news.lost = hadKeys
 	}
 	return news
 }
@@ -388,6 +395,8 @@ type keyNews struct {
 	warned, warning error
 	changed         bool
 	set             *keySet
+	until           time.Time // when the keys in use are too old; zero if there are none
+	lost            bool      // there were keys at the attempt before
 }
 
 // log writes a line for each change of state and none for more of the same: an
@@ -398,17 +407,42 @@ func (n keyNews) log(logger *slog.Logger, issuer string) {
 		logger.LogAttrs(context.Background(), l, msg, append([]slog.Attr{name}, attrs...)...)
 	}
 	switch {
-	case n.err != nil && errorText(n.err) != errorText(n.was):
-		line(slog.LevelWarn, "keys could not be fetched", slog.String("error", errorText(n.err)))
+	case n.lost:
+		line(slog.LevelError, "the last good keys are too old: tokens of the issuer get 503", slog.String("error", errorText(n.err)))
+	case n.err != nil && !sameTrouble(n.err, n.was) && n.until.IsZero():
+		line(slog.LevelError, "keys could not be fetched and there are none: tokens of the issuer get 503", slog.String("error", errorText(n.err)))
+	case n.err != nil && !sameTrouble(n.err, n.was):
+		line(slog.LevelWarn, "keys could not be fetched, the last good ones hold", slog.Time("until", n.until), slog.String("error", errorText(n.err)))
 	case n.err == nil && n.was != nil:
 		line(slog.LevelInfo, "keys are fetched again")
 	}
-	if n.warning != nil && errorText(n.warning) != errorText(n.warned) {
+	if n.warning != nil && !sameTrouble(n.warning, n.warned) {
 		line(slog.LevelWarn, "metadata could not be refreshed, the last good one holds", slog.String("error", errorText(n.warning)))
 	}
 	if n.changed {
-		line(slog.LevelInfo, "keys changed", slog.Int("usable", len(n.set.keys)), slog.Int("skipped", len(n.set.skipped)))
+		attrs := []slog.Attr{slog.Int("usable", len(n.set.keys)), slog.Int("skipped", len(n.set.skipped))}
+		if len(n.set.skipped) > 0 {
+			attrs = append(attrs, slog.String("first_skipped", n.set.skipped[0].String()))
+		}
+		line(slog.LevelInfo, "keys changed", attrs...)
 	}
+}
+
+// sameTrouble reports whether a second error is no news after the first. An
+// issuer that cannot be reached is one trouble, although each try can end in
+// another way: at another of its addresses, say, or by a timeout.
+func sameTrouble(a, b error) bool {
+	return errorText(a) == errorText(b) || unreachable(a) && unreachable(b)
+}
+
+// unreachable reports whether err is of the network, and nothing else.
+func unreachable(err error) bool {
+	//nolint:errorlint // each error that was joined counts
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !unreachable(err) })
+	}
+	var f *fetchError
+	return errors.As(err, &f) && (f.result == FetchConnect || f.result == FetchTimeout)
 }
 
 // errorText returns an error on one line of bounded length. Parts of it may come
@@ -417,7 +451,7 @@ func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := withoutSource(strings.ReplaceAll(err.Error(), "\n", "; "))
 	text = strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {
 			return '?'
@@ -425,4 +459,20 @@ func errorText(err error) string {
 		return r
 	}, text[:min(len(text), 512)])
 	return text
+}
+
+// withoutSource takes our own end out of what the net package writes of a
+// connection, "read tcp 10.0.0.7:40968->10.0.0.9:443: …": its port is another one
+// each time.
+func withoutSource(text string) string {
+	if !strings.Contains(text, "->") {
+		return text
+	}
+	words := strings.Split(text, " ")
+	for i, word := range words {
+		if _, to, ok := strings.Cut(word, "->"); ok {
+			words[i] = to
+		}
+	}
+	return strings.Join(words, " ")
 }

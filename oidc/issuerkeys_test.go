@@ -612,8 +612,11 @@ func TestLogHasALineForEachChange(t *testing.T) {
 		var logged strings.Builder
 		b.store.logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				if a.Key == slog.TimeKey {
+				switch a.Key {
+				case slog.TimeKey:
 					return slog.Attr{}
+				case "until":
+					return slog.Duration("until", time.Until(a.Value.Time()))
 				}
 				return a
 			},
@@ -628,13 +631,20 @@ func TestLogHasALineForEachChange(t *testing.T) {
 		b.issuer.change(func() { b.issuer.err = errDown })
 		poll()
 		poll()
+		time.Sleep(20 * time.Hour)
+		poll()
+		poll()
+		b.issuer.change(func() { b.issuer.err = errors.New("a certificate of another name") })
+		poll()
 		b.issuer.change(func() { b.issuer.err, b.issuer.set = nil, mustSet(b.T, b.a, b.b, rawKey(`{}`)) })
 		poll()
 		poll()
 		want := `level=INFO msg="keys changed" issuer=test usable=1 skipped=0
-level=WARN msg="keys could not be fetched" issuer=test error="the issuer is down"
+level=WARN msg="keys could not be fetched, the last good ones hold" issuer=test until=22h0m0s error="the issuer is down"
+level=ERROR msg="the last good keys are too old: tokens of the issuer get 503" issuer=test error="the issuer is down"
+level=ERROR msg="keys could not be fetched and there are none: tokens of the issuer get 503" issuer=test error="a certificate of another name"
 level=INFO msg="keys are fetched again" issuer=test
-level=INFO msg="keys changed" issuer=test usable=2 skipped=1
+level=INFO msg="keys changed" issuer=test usable=2 skipped=1 first_skipped="a key without kid: unknown kty"
 `
 		if logged.String() != want {
 			b.Errorf("log:\n%s\nwant:\n%s", &logged, want)
@@ -658,4 +668,47 @@ func TestExplanation(t *testing.T) {
 			`kid "b", among 1 usable keys fetched 0s ago: the issuer has no key of this kid`,
 			`the issuer was asked a moment ago and is not asked again so soon`)
 	})
+}
+
+// An outage is one line, although each try of it has another port of our own,
+// and can end in another way.
+func TestAnOutageIsOneTrouble(t *testing.T) {
+	get := func(result FetchResult, text string) error {
+		return fmt.Errorf("GET https://id.example.com/keys: %w", failed(result, "%s", text))
+	}
+	reset := get(FetchConnect, "read tcp 10.0.0.7:40968->10.0.0.9:443: read: connection reset by peer")
+	again := get(FetchConnect, "read tcp 10.0.0.7:51234->10.0.0.9:443: read: connection reset by peer")
+	timeout := get(FetchTimeout, "dial tcp 10.0.0.8:443: i/o timeout")
+	page := get(FetchMalformed, "an HTML page in place of JSON")
+	for _, tt := range []struct {
+		a, b error
+		same bool
+	}{
+		{nil, reset, false},
+		{reset, again, true},
+		{reset, timeout, true},
+		{errors.Join(reset, timeout), timeout, true},
+		{reset, page, false},
+		{page, page, true},
+		{reset, errors.Join(reset, page), false},
+		{get(FetchTLS, "a"), get(FetchTLS, "b"), false},
+	} {
+		if got := sameTrouble(tt.a, tt.b); got != tt.same {
+			t.Errorf("sameTrouble(%v, %v) is %v", tt.a, tt.b, got)
+		}
+	}
+	if got, want := errorText(reset), "GET https://id.example.com/keys: read tcp 10.0.0.9:443: read: connection reset by peer"; got != want {
+		t.Errorf("text %q, want %q", got, want)
+	}
+}
+
+func TestSkippedKeySaysWhichAndWhy(t *testing.T) {
+	for want, k := range map[string]SkippedKey{
+		`"a\x1b\u2028b": no kty`:    {KeyID: "a\x1b\u2028b", Reason: "no kty"},
+		"a key without kid: no kty": {Reason: "no kty"},
+	} {
+		if got := k.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,6 +41,14 @@ type SkippedKey struct {
 	KeyID string
 	// Reason is one of a fixed list of texts.
 	Reason string
+}
+
+// String quotes the key's identifier and says why the key is not used.
+func (k SkippedKey) String() string {
+	if k.KeyID == "" {
+		return "a key without kid: " + k.Reason
+	}
+	return strconv.QuoteToASCII(k.KeyID) + ": " + k.Reason
 }
 
 // parseKeySet reads a JWK set (RFC 7517 section 5) key by key: one bad key is

@@ -574,3 +574,21 @@ func TestAFetchThatWasGivenUpIsNoEvent(t *testing.T) {
 	}
 	wantStrings(t, "events", log.took())
 }
+
+// The slash at the end is the commonest mistake, and hard to see.
+func TestAnotherIssuerIsRefusedWithTheSlashNamed(t *testing.T) {
+	from := &url.URL{Scheme: "https", Host: "id.example.com"}
+	for got, want := range map[string]string{
+		"https://id.example.com/":  `the document's issuer is not exactly "https://id.example.com": it has a / at its end`,
+		"https://id.example.com/a": `the document's issuer is not exactly "https://id.example.com"`,
+	} {
+		_, err := metadata{issuer: got, jwksURI: "https://id.example.com/keys"}.keysURL("https://id.example.com", from, false)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", got, err, want)
+		}
+	}
+	_, err := metadata{issuer: "https://id.example.com", jwksURI: "https://id.example.com/keys"}.keysURL("https://id.example.com/", from, false)
+	if want := `the document's issuer is not exactly "https://id.example.com/": it has no / at its end`; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
