@@ -94,17 +94,25 @@ func (g *Gate) problems() []string {
 	return list
 }
 
+// issuerLine is the state of an issuer, and below it a line for each key that is
+// not used.
 func issuerLine(s oidc.IssuerStatus, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "issuer %s: %d usable keys, %d skipped", s.Name, s.UsableKeys, len(s.SkippedKeys))
 	if !s.LastSuccess.IsZero() {
 		fmt.Fprintf(&b, ", fetched %s ago", now.Sub(s.LastSuccess).Round(time.Second))
 	}
-	if s.Stale {
+	switch {
+	case s.Stale:
 		b.WriteString(", stale")
+	case s.FirstFetchEnded && !s.Usable:
+		b.WriteString(", its tokens get 503")
 	}
 	if s.LastError != "" {
 		fmt.Fprintf(&b, ", last error: %s", s.LastError)
+	}
+	for _, k := range s.SkippedKeys {
+		fmt.Fprintf(&b, "\n  skipped %s", k)
 	}
 	return b.String()
 }

@@ -92,6 +92,7 @@ func (d *daemon) reason(t *testing.T, req *authv3.CheckRequest) string {
 func TestTheDaemonServesHealthReadinessAndMetrics(t *testing.T) {
 	issuer := oidctest.NewIssuer()
 	defer issuer.Close()
+	issuer.PublishRaw(`{"kty": "odd", "kid": "new"}`)
 	down := oidctest.NewIssuer()
 	defer down.Close()
 	down.Down()
@@ -124,7 +125,8 @@ policies: [{name: all}]
 		t.Errorf("/readyz: %d %s", status, body)
 	}
 	_, body := d.get(t, "/readyz?verbose")
-	if !strings.Contains(body, "issuer good: 1 usable keys, 0 skipped, fetched") || !strings.Contains(body, "issuer gone: 0 usable keys, 0 skipped, last error: ") {
+	if !strings.Contains(body, "issuer good: 1 usable keys, 1 skipped, fetched") ||
+		!strings.Contains(body, "\n  skipped \"new\": unknown kty\n") || !strings.Contains(body, "issuer gone: 0 usable keys, 0 skipped, its tokens get 503, last error: ") {
 		t.Errorf("/readyz?verbose: %s", body)
 	}
 	_, body = d.get(t, "/metrics")
