@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -68,8 +67,8 @@ const (
 // setText writes a key set of keys that are written already.
 func setText(keys ...string) string { return `{"keys":[` + strings.Join(keys, ",") + `]}` }
 
-// fixedValidator makes a validator for one issuer that publishes this key set,
-// at a time that stands still. Nothing goes over the network.
+// fixedValidator makes a validator for one issuer that has published this key
+// set, at a time that stands still. Nothing is ever fetched.
 func fixedValidator(t testing.TB, jwks string, now time.Time, ic IssuerConfig) *Validator {
 	t.Helper()
 	ic.Name, ic.JWKSURL = "test", "https://keys.invalid/"
@@ -78,10 +77,16 @@ func fixedValidator(t testing.TB, jwks string, now time.Time, ic IssuerConfig) *
 		t.Fatal(err)
 	}
 	t.Cleanup(v.Close)
-	v.issuers[0].keys.fetch = func(context.Context, bool) (fetched, error) {
-		set, err := parseKeySet([]byte(jwks))
-		return fetched{set: set, life: time.Hour}, err
+	k := v.issuers[0].keys
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	set, err := parseKeySet([]byte(jwks))
+	if err == nil {
+		k.publish(fetched{set: set, life: time.Hour}, now)
 	}
+	k.landed, k.lastErr = true, err
+	k.setDue(time.Hour)
+	k.gateUsed, k.gateAt = true, now // an unknown key has just been asked for
 	return v
 }
 

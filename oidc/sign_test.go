@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/asn1"
 	"math/big"
 	"testing"
 )
@@ -99,9 +100,16 @@ func signature(t testing.TB, private crypto.Signer, alg Algorithm, input string)
 			sig, err = rsa.SignPKCS1v15(nil, private, hash, sum)
 		}
 	case *ecdsa.PrivateKey:
-		r, s, failed := ecdsa.Sign(rand.Reader, private, sum)
+		var der []byte
+		var point struct{ R, S *big.Int }
+		if der, err = private.Sign(nil, sum, hash); err == nil { // without random numbers: RFC 6979
+			_, err = asn1.Unmarshal(der, &point)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		size := ecSignatureSize[alg] / 2
-		sig, err = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...), failed
+		sig = append(point.R.FillBytes(make([]byte, size)), point.S.FillBytes(make([]byte, size))...)
 	case ed25519.PrivateKey:
 		sig = ed25519.Sign(private, []byte(input))
 	}
