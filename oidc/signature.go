@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
+	"errors"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -31,13 +32,13 @@ func (s *signed) verifiedBy(pub crypto.PublicKey) bool {
 	if size, ok := ecSignatureSize[alg]; ok && len(s.compact.signature) != size {
 		return false
 	}
+	if !s.parse(alg) {
+		return false
+	}
 	if alg == Ed25519 { // RFC 9864's name of what go-jose knows as EdDSA
 		key, ok := pub.(ed25519.PublicKey)
 		return ok && len(key) == ed25519.PublicKeySize &&
 			ed25519.Verify(key, []byte(s.compact.signingInput), s.compact.signature)
-	}
-	if !s.parse(alg) {
-		return false
 	}
 	if _, err := s.jws.Verify(pub); err != nil {
 		return false
@@ -45,6 +46,11 @@ func (s *signed) verifiedBy(pub crypto.PublicKey) bool {
 	return s.saltFits(alg, pub)
 }
 
+// errHeaderValue is why go-jose does not take a token that our parser took: it
+// decodes all parameters of the header, the unknown ones too.
+var errHeaderValue = errors.New("a header parameter is a number out of range, or a nonce that is no string")
+
+// parse reports whether go-jose takes the token.
 func (s *signed) parse(alg Algorithm) bool {
 	if s.jws == nil && !s.refused {
 		jws, err := jose.ParseSignedCompact(s.token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
