@@ -245,10 +245,12 @@ func attacks(t testing.TB) []attack {
 		replaced(`alice`, "ali\xffce"), replaced(`alice`, `ali\ud800ce`), replaced(`{`, "\ufeff{"), replaced(`alice`, `ali\u0000ce`), // A12
 		replaced(`1800000300`, `"1800000300"`), replaced(`1800000300`, `1e400`), replaced(`1800000300`, `1e18`), replaced(`1800000300`, `null`), // A13
 		replaced(`1800000300`, `1800000300.5`), replaced(`1800000300`, `-1`), replaced(`1800000300`, `1799999970`), replaced(`"exp"`, `"Exp"`),
+		replaced(`1800000300`, `1799999000`), replaced(`"nbf":1799999999`, `"nbf":1800001000`), replaced(`"iat":1799999999`, `"iat":1800001000`),
 		replaced(`"nbf":1799999999`, `"nbf":1800000031`), replaced(`"iat":1799999999`, `"iat":1800000031`),
 		{header: `{"alg":"ES256","kid":"p256","crit":["exp"],"exp":1}`}, {header: `{"alg":"ES256","kid":"p256","b64":false}`}, // A14
 		{header: `{"alg":"ES256","kid":"p256","crit":[]}`}, {header: `{"alg":"ES256","kid":"p256","crit":["b64"],"b64":true}`},
 		{header: `{"alg":"ES256","kid":"p256","zip":"DEF"}`}, {header: `{"alg":"ES256","kid":"p256","enc":"A256GCM"}`}, // A15
+		replaced(`"api"`, `"other"`), replaced(`"aud"`, `"Aud"`), replaced(`id.example.com`, `id.example.com/`), replaced(`id.example.com`, `ID.example.com`), // B2, B6
 		replaced(`"api"`, `["x","api"]`), replaced(`"api"`, `[["api"]]`), replaced(`"api"`, `7`), replaced(`"alice"`, `7`), // A18
 		replaced(`"https://id.example.com"`, `["https://id.example.com"]`), replaced(`"api"`, `[]`), replaced(`"api"`, `["api",null]`),
 		replaced(`{`, `{"deep":`+strings.Repeat("[", 31)+strings.Repeat("]", 31)+`,`), replaced(`{`, `{"deep":`+strings.Repeat("[", 32)+strings.Repeat("]", 32)+`,`), // A19
