@@ -83,7 +83,7 @@ func (l *decisionLog) add(r decisionRecord) {
 	if !r.allowed && !l.admit(r.reason, r.time) {
 		return
 	}
-	r.shrink()
+	r.detach()
 	select {
 	case l.queue <- r:
 	default:
@@ -91,18 +91,13 @@ func (l *decisionLog) add(r decisionRecord) {
 	}
 }
 
-// shrink lets go of what a client made larger than any record shows: a thousand
-// of them may have to wait.
-func (r *decisionRecord) shrink() {
-	cut := func(field *string, most int) {
-		if len(*field) > most {
-			*field = strings.Clone((*field)[:most])
-		}
-	}
+// detach copies what a record shows, and no more of it than that: a thousand of
+// them may have to wait, and each text may be a part of the whole request.
+func (r *decisionRecord) detach() {
 	for _, field := range [...]*string{&r.method, &r.host, &r.path, &r.requestID, &r.source} {
-		cut(field, 2*maxLogField) // so that write still sees what it has to cut
+		*field = strings.Clone((*field)[:min(len(*field), 2*maxLogField)]) // write still sees what it has to cut
 	}
-	cut(&r.token, oidc.MaxTokenSize) // more is no token
+	r.token = strings.Clone(r.token[:min(len(r.token), oidc.MaxTokenSize)]) // more is no token
 }
 
 // admit holds denials of one reason to a rate: a flood of junk must not fill

@@ -3,6 +3,7 @@ package extauthz
 import (
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // Records wait for their sink: what waits must not be as large as a client likes.
@@ -27,5 +28,17 @@ func TestARecordThatWaitsIsSmall(t *testing.T) {
 	}
 	if longest := strings.Repeat("x", maxLogField); strings.Contains(out, longest+"x") || !strings.Contains(out, longest[1:]) {
 		t.Errorf("fields are not cut at %d bytes: %.2000s", maxLogField, out)
+	}
+}
+
+// The wire's texts are parts of the whole request: a record must not keep it.
+func TestARecordKeepsNothingOfTheRequest(t *testing.T) {
+	buffer := []byte("GET/pathhostid10.0.0.1token")
+	text := func(from, to int) string { return unsafe.String(&buffer[from], to-from) }
+	r := decisionRecord{method: text(0, 3), path: text(3, 8), host: text(8, 12), requestID: text(12, 14), source: text(14, 22), token: text(22, 27)}
+	r.detach()
+	clear(buffer)
+	if got := r.method + r.path + r.host + r.requestID + r.source + r.token; got != "GET/pathhostid10.0.0.1token" {
+		t.Errorf("the record shares memory with the request: %q", got)
 	}
 }

@@ -155,3 +155,29 @@ func TestAPanicIsADenialOnTheWireToo(t *testing.T) {
 		t.Errorf("status %d", code)
 	}
 }
+
+// Nobody keeps the gate busy with many headers: names are compared with each
+// other only while they are few.
+func TestManyHeadersAreReadFully(t *testing.T) {
+	g := newTestGate(t, oneIssuer+"policies: [{name: all}]")
+	headers := []string{"authorization", "Bearer " + g.issuer.Token(nil)}
+	for i := range manyHeaders {
+		headers = append(headers, fmt.Sprintf("x-%d", i), "1")
+	}
+	req := checkRequest("/", headers...)
+	wire, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWireRequest()
+	if r, isHTTP := w.read(wire); !isHTTP || r.Headers == Headers(&w.headers) {
+		t.Error("the headers were compared with each other")
+	}
+	resp := &authv3.CheckResponse{}
+	if err := proto.Unmarshal(g.server.checkWire(t.Context(), wire), resp); err != nil {
+		t.Fatal(err)
+	}
+	if want := g.check(t, req); !proto.Equal(resp, want) || resp.GetOkResponse() == nil {
+		t.Errorf("got %v, want %v", resp, want)
+	}
+}

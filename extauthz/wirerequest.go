@@ -367,8 +367,15 @@ func (h *wireHeaders) reset() { h.list, h.fromList = h.list[:0], 0 }
 
 func (h *wireHeaders) add(name, value string) { h.list = append(h.list, Header{name, value}) }
 
+// manyHeaders are more than Envoy lets through (100 by default). Past it, comparing
+// each name with each other would be a way to keep us busy.
+const manyHeaders = 256
+
 // isMap reports whether each name is there once and in lower case.
 func (h *wireHeaders) isMap() bool {
+	if len(h.list) > manyHeaders {
+		return false
+	}
 	for i := range h.list {
 		name := h.list[i].Name
 		for j := 0; j < len(name); j++ {
