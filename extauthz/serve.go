@@ -158,6 +158,7 @@ func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
 func newGRPCServer(cfg *Config) *grpc.Server {
 	return grpc.NewServer(
 		grpc.ForceServerCodecV2(newWireCodec()),
+		grpc.WaitForHandlers(true), // checks use the gate, which is closed next
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
 		// Goroutines that are kept have grown their stacks already; when all are
 		// busy (waiting for keys, say), grpc-go starts others as usual.

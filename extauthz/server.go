@@ -33,13 +33,15 @@ func (s *server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *aut
 	g := s.gate
 	start := g.begin()
 	defer g.end()
+	var r Request
+	var isHTTP bool
 	defer func() {
 		if cause := recover(); cause != nil {
-			resp = respond(g.contain(cause, start), nil)
+			resp = respond(g.contain(cause, &r, start), nil)
 		}
 	}()
 	set := g.set.Load()
-	r, isHTTP := decode(req)
+	r, isHTTP = decode(req)
 	d := set.answer(ctx, &r, isHTTP)
 	resp = respond(d, set.metadataClaims)
 	g.observe(ctx, &r, d, start)
@@ -51,13 +53,13 @@ func (s *server) checkWire(ctx context.Context, data []byte) (answer []byte) {
 	g := s.gate
 	start := g.begin()
 	defer g.end()
+	w := newWireRequest() // not given back after a panic
 	defer func() {
 		if cause := recover(); cause != nil {
-			answer = encodeAnswer(g.contain(cause, start), nil)
+			answer = encodeAnswer(g.contain(cause, &w.request, start), nil)
 		}
 	}()
 	set := g.set.Load()
-	w := newWireRequest()
 	r, isHTTP := w.read(data)
 	d := set.answer(ctx, r, isHTTP)
 	answer = encodeAnswer(d, set.metadataClaims)
@@ -82,8 +84,11 @@ func (s *policySet) answer(ctx context.Context, r *Request, isHTTP bool) Decisio
 }
 
 // contain makes a denial of a recovered panic, and counts and reports it.
-func (g *Gate) contain(cause any, start time.Time) Decision {
+func (g *Gate) contain(cause any, r *Request, start time.Time) Decision {
 	d := Decision{reason: oidc.Internal}
+	if r.Headers != nil {
+		d.plainText = isGRPC(r.Headers)
+	}
 	g.panicked(cause)
 	g.metrics.checked(d, g.clock().Sub(start))
 	return d

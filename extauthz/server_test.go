@@ -126,6 +126,10 @@ func TestAPanicIsADenial(t *testing.T) {
 		t.Errorf("status %d, want 500: %v", code, resp)
 	}
 	checkInvariants(t, resp)
+	resp = g.check(t, checkRequest("/", "authorization", "Bearer "+g.issuer.Token(nil), "content-type", "application/grpc"))
+	if body := resp.GetDeniedResponse().GetBody(); body != oidc.Internal.Description() {
+		t.Errorf("a gRPC client gets %s", body)
+	}
 	g.panicked("a secret of the client")
 	log := g.flushLog()
 	if !strings.Contains(log, "a check panicked") || !strings.Contains(log, "decide.go") {
@@ -134,8 +138,8 @@ func TestAPanicIsADenial(t *testing.T) {
 	if strings.Contains(log, "a secret of the client") {
 		t.Errorf("the log repeats the value of a panic: %s", log)
 	}
-	if n := g.metric(t, "claimgate_checks_total", "reason", "internal"); n != 1 {
-		t.Errorf("%v denials counted as internal, want 1", n)
+	if n := g.metric(t, "claimgate_checks_total", "reason", "internal"); n != 2 {
+		t.Errorf("%v denials counted as internal, want 2", n)
 	}
 }
 
