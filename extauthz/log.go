@@ -183,7 +183,9 @@ func (l *decisionLog) write(r decisionRecord) {
 		}
 	}
 	if l.logger.Enabled(context.Background(), level) {
-		l.logger.Handler().Handle(context.Background(), record) //nolint:errcheck // a log that fails has nowhere to say so
+		if l.logger.Handler().Handle(context.Background(), record) != nil {
+			l.dropped.Add(1) // a full disk, say; the metric is where it shows
+		}
 	}
 }
 

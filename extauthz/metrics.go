@@ -101,7 +101,7 @@ var (
 	keysStaleDesc    = prometheus.NewDesc("claimgate_keys_stale", "1 if the issuer's keys are served although the last fetch failed.", []string{"issuer"}, nil)
 	unknownKeyDesc   = prometheus.NewDesc("claimgate_unknown_key_refreshes_total", "Fetches that tokens with an unknown key asked for.", []string{"issuer", "result"}, nil)
 	insecureDesc     = prometheus.NewDesc("claimgate_issuer_insecure", "1 if plain http off loopback is allowed for the issuer.", []string{"issuer"}, nil)
-	logDroppedDesc   = prometheus.NewDesc("claimgate_log_dropped_total", "Decision records dropped because the sink was slow.", nil, nil)
+	logDroppedDesc   = prometheus.NewDesc("claimgate_log_dropped_total", "Decision records dropped because the sink was slow or failed.", nil, nil)
 	configTimeDesc   = prometheus.NewDesc("claimgate_config_last_success_timestamp_seconds", "When the configuration in force was loaded.", nil, nil)
 	configInfoDesc   = prometheus.NewDesc("claimgate_config_info", "1; the label tells the configuration in force.", []string{"hash"}, nil)
 	buildInfoDesc    = prometheus.NewDesc("claimgate_build_info", "1; the labels tell the build.", []string{"version", "goversion", "revision"}, nil)

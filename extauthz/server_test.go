@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -277,6 +278,19 @@ func TestDenialsAreHeldToARatePerReason(t *testing.T) {
 	}
 }
 
+func TestARecordThatCannotBeWrittenCountsAsDropped(t *testing.T) {
+	null, err := os.Open(os.DevNull) // for reading: each write fails
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close() //nolint:errcheck // nothing was written
+	l := newDecisionLog(slog.New(slog.NewJSONHandler(null, nil)), "all", true)
+	l.write(decisionRecord{reason: oidc.MissingToken})
+	if n := l.dropped.Load(); n != 1 {
+		t.Errorf("%d records dropped, want 1", n)
+	}
+}
+
 func TestASlowSinkDropsRecordsAndDelaysNothing(t *testing.T) {
 	g := newTestGate(t, "log: {decisions: all}\n"+oneIssuer+"policies: [{name: all, access: public}]")
 	for range logQueueSize + 7 { // nobody reads the queue
@@ -373,6 +387,7 @@ policies:
 		f.Add(wire)
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
+		wire = bytes.ReplaceAll(wire, []byte(word), []byte(good))
 		resp := &authv3.CheckResponse{}
 		if err := proto.Unmarshal(g.server.checkWire(t.Context(), wire), resp); err != nil {
 			t.Fatalf("the answer cannot be read: %v", err)
