@@ -1,7 +1,9 @@
 package extauthz
 
 import (
+	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,13 +87,13 @@ func loadRoots(path string) (*x509.CertPool, error) {
 	}
 	f, err := os.Open(path) //nolint:gosec // the operator's configuration names it
 	if err != nil {
-		return nil, fmt.Errorf("http.caFile: %w", err)
+		return nil, fmt.Errorf("http.caFile: cannot read %s: %w", path, cmp.Or(errors.Unwrap(err), err))
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	data, err := io.ReadAll(io.LimitReader(f, maxCAFile+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("http.caFile: %w", err)
+		return nil, fmt.Errorf("http.caFile: cannot read %s: %w", path, cmp.Or(errors.Unwrap(err), err))
 	case len(data) > maxCAFile:
 		return nil, fmt.Errorf("http.caFile: %s is over 4 MiB", path)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -76,12 +77,14 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	defer listener.Close() //nolint:errcheck // the servers close it first
 	var adminListener net.Listener
 	var adminAddr net.Addr
+	admin := adminOff
 	if cfg.Admin.Listen != adminOff {
 		if adminListener, err = listen("admin.listen", cfg.Admin.Listen); err != nil {
 			return err
 		}
 		defer adminListener.Close() //nolint:errcheck // the servers close it first
 		adminAddr = adminListener.Addr()
+		admin = adminAddr.String()
 	}
 
 	grpcServer := newGRPCServer(cfg)
@@ -115,7 +118,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		})
 		defer adminServer.Close() //nolint:errcheck // nothing is left to lose
 	}
-	logger.Info("claimgate serves", slog.String("listen", listener.Addr().String()), slog.String("admin", cfg.Admin.Listen),
+	logger.Info("claimgate serves", slog.String("listen", listener.Addr().String()), slog.String("admin", admin),
 		slog.Int("issuers", len(cfg.Issuers)), slog.Int("policies", len(cfg.Policies)))
 	if opts.Ready != nil {
 		opts.Ready(listener.Addr(), adminAddr)
@@ -183,6 +186,8 @@ func listen(field, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: %s is in use by another process: stop that one, or choose another port", field, address)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: no permission to listen on %s: choose a port above 1023", field, address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: this machine has no address %s: choose one that it has, or 0.0.0.0 for all", field, address)
 	case err != nil:
 		return nil, fmt.Errorf("%s: cannot listen on %s: %w", field, address, errors.Unwrap(err))
 	}
@@ -207,7 +212,12 @@ func listenUnix(field, path string) (net.Listener, error) {
 		}
 	}
 	l, err := net.Listen("unix", path)
-	if err != nil {
+	switch dir := filepath.Dir(path); {
+	case errors.Is(err, syscall.ENOENT):
+		return nil, fmt.Errorf("%s: there is no directory %s for the socket: make it first", field, dir)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: no permission to make a socket in %s: let the user that runs claimgate write there", field, dir)
+	case err != nil:
 		return nil, fmt.Errorf("%s: cannot listen on the socket %s: %w", field, path, errors.Unwrap(err))
 	}
 	// For the owner and its group: Envoy often runs as another user.

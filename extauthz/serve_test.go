@@ -258,7 +258,8 @@ func TestListenErrorsSayHowToMendThem(t *testing.T) {
 		busy.Addr().String():                  "is in use by another process: stop that one, or choose another port",
 		"unix:" + file:                        "exists and is not a socket: remove it, or choose another path",
 		"unix:" + filepath.Join(file, "sock"): "",
-		"192.0.2.1:1":                         "server.listen: cannot listen on 192.0.2.1:1",
+		"unix:/no/such/folder/sock":           "server.listen: there is no directory /no/such/folder for the socket: ",
+		"192.0.2.1:1":                         "server.listen: this machine has no address 192.0.2.1:1: ",
 	} {
 		_, err := listen("server.listen", address)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

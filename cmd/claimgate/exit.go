@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +75,7 @@ func report(w io.Writer, command *cobra.Command, err error) int {
 		fmt.Fprintf(w, "claimgate: %v; see '%s -h'\n", err, command.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(w, "claimgate: %v\n", err)
+		fmt.Fprintf(w, "claimgate: %s\n", strings.TrimPrefix(err.Error(), "extauthz: "))
 		return exitError
 	}
 }
