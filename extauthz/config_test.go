@@ -294,8 +294,13 @@ func TestWarnings(t *testing.T) {
   audiences: [orders-api]
   discoveryURL: https://id.example.com/metadata
   jwksURL: https://id.example.com/keys
+- issuer: https://sso.example.com/.well-known/openid-configuration
+  audiences: ["${AUDIENCE}", "orders-api "]
+  claimMappings: {roles: [realm_access.roles, "https://ns.example/roles"]}
+headers: {x-city: address.city, x-user: "@subject"}
 policies:
 - name: everything
+  claims: {email_verified: [true], "https://ns.example/tier": [gold, 1]}
 - name: orders
   match: [{paths: [/orders/**]}]
 `))
@@ -308,7 +313,12 @@ policies:
 	}
 	want := []string{
 		"gate.yaml:4:17: issuers[0].discoveryURL: is not used: with jwksURL there is no discovery",
-		"gate.yaml:8:3: policies[1]: can be chosen by name only: policies[0] before it matches every request",
+		"gate.yaml:6:11: issuers[1].issuer: looks like the URL of metadata, which belongs in discoveryURL: iss in tokens is rather \"https://sso.example.com\"",
+		"gate.yaml:7:15: issuers[1].audiences[0]: is taken as it stands, ${…} too: nothing is expanded in this file",
+		"gate.yaml:7:30: issuers[1].audiences[1]: begins or ends with a space, which counts",
+		"gate.yaml:8:27: issuers[1].claimMappings.roles[0]: is a top-level claim with a dot in its name: a claim inside another is written \"/realm_access/roles\"",
+		"gate.yaml:9:19: headers.x-city: is a top-level claim with a dot in its name: a claim inside another is written \"/address/city\"",
+		"gate.yaml:13:3: policies[1]: can be chosen by name only: policies[0] before it matches every request",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -174,10 +174,15 @@ func (f *faults) err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
+	return &ConfigError{f.sorted()}
+}
+
+// sorted returns what was collected, in the file's order.
+func (f *faults) sorted() []Problem {
 	slices.SortStableFunc(f.list, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return &ConfigError{f.list}
+	return f.list
 }
 
 // printable keeps a problem on one line, and what the file says from steering a

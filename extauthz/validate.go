@@ -243,7 +243,12 @@ func (c *Config) findWarnings(f *faults) []Problem {
 		if ic := &c.Issuers[i]; ic.DiscoveryURL != "" && ic.JWKSURL != "" {
 			w.add(fieldPath("issuers").index(i).field("discoveryURL"), "is not used: with jwksURL there is no discovery")
 		}
+		if before, _, ok := strings.Cut(c.Issuers[i].Issuer, "/.well-known/"); ok {
+			w.add(fieldPath("issuers").index(i).field("issuer"), "looks like the URL of metadata, which belongs in discoveryURL: iss in tokens is rather %s", quote(before))
+		}
 	}
+	warnOfTexts(w, "", reflect.ValueOf(c).Elem())
+	c.warnOfClaimNames(w)
 	all := -1 // the first policy that fits every request
 	for i := range c.Policies {
 		p := fieldPath("policies").index(i)
@@ -255,7 +260,90 @@ func (c *Config) findWarnings(f *faults) []Problem {
 			all = i
 		}
 	}
-	return w.list
+	return w.sorted()
+}
+
+// warnOfTexts looks for what people write for another program to fill in, and for
+// spaces that nobody sees.
+func warnOfTexts(w *faults, p fieldPath, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range fieldsOf(v.Type()) {
+			warnOfTexts(w, p.field(f.name), v.Field(f.index))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			warnOfTexts(w, p.index(i), v.Index(i))
+		}
+	case reflect.Map:
+		for _, name := range slices.Sorted(maps.Keys(stringKeys(v))) {
+			warnOfTexts(w, p.key(name), stringKeys(v)[name])
+		}
+	case reflect.Interface, reflect.Pointer:
+		if !v.IsNil() {
+			warnOfTexts(w, p, v.Elem())
+		}
+	case reflect.String:
+		s := v.String()
+		if _, rest, ok := strings.Cut(s, "${"); ok && strings.Contains(rest, "}") {
+			w.add(p, "is taken as it stands, ${…} too: nothing is expanded in this file")
+		}
+		if strings.Trim(s, " \t") != s {
+			w.add(p, "begins or ends with a space, which counts")
+		}
+	default: // numbers and the like
+	}
+}
+
+// stringKeys are the members of a map.
+func stringKeys(v reflect.Value) map[string]reflect.Value {
+	members := map[string]reflect.Value{}
+	for key, value := range v.Seq2() {
+		members[key.String()] = value
+	}
+	return members
+}
+
+// warnOfClaimNames looks for names with dots, by which people who come from other
+// programs mean a claim inside another.
+func (c *Config) warnOfClaimNames(w *faults) {
+	warn := func(p fieldPath, name string) {
+		if strings.Contains(name, ".") && !strings.ContainsAny(name, "/:@") {
+			w.add(p, "is a top-level claim with a dot in its name: a claim inside another is written %s", quote("/"+strings.ReplaceAll(name, ".", "/")))
+		}
+	}
+	list := func(p fieldPath, names []string) {
+		for i, name := range names {
+			warn(p.index(i), name)
+		}
+	}
+	values := func(p fieldPath, rules map[string]ClaimValues) {
+		for _, name := range slices.Sorted(maps.Keys(rules)) {
+			warn(p.key(name), name)
+		}
+	}
+	headers := func(p fieldPath, headers map[string]string) {
+		for _, name := range slices.Sorted(maps.Keys(headers)) {
+			warn(p.key(name), headers[name])
+		}
+	}
+	list("metadata.claims", c.Metadata.Claims)
+	headers("headers", c.Headers)
+	for i := range c.Issuers {
+		ic, p := &c.Issuers[i], fieldPath("issuers").index(i)
+		values(p.field("require"), ic.Require)
+		m := &ic.ClaimMappings
+		list(p.field("claimMappings.subject"), m.Subject)
+		list(p.field("claimMappings.client"), m.Client)
+		list(p.field("claimMappings.scopes"), m.Scopes)
+		list(p.field("claimMappings.roles"), m.Roles)
+		list(p.field("claimMappings.tenant"), m.Tenant)
+	}
+	for i := range c.Policies {
+		pc, p := &c.Policies[i], fieldPath("policies").index(i)
+		values(p.field("claims"), pc.Claims)
+		headers(p.field("headers"), pc.Headers)
+	}
 }
 
 func (c *PolicyConfig) matchesAll() bool {

@@ -51,7 +51,7 @@ func checkText(data []byte, f *faults) bool {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			f.addAt(at, "", "the file is not UTF-8: the byte 0x%02x", data[i])
+			f.addAt(at, "", "the file is not UTF-8: the byte 0x%02x: save it as UTF-8", data[i])
 			return false
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7F:
 			f.addAt(at, "", "the file has the control character 0x%02x: leave it out, or write it as \"\\x%02x\"", r, r)
@@ -116,6 +116,9 @@ func addSyntaxError(err error, data []byte, f *faults) {
 func syntaxHint(e *yaml.LoadError, data []byte, at filePosition) string {
 	lines := bytes.Split(data, []byte("\n"))
 	var rest []rune
+	if at.line <= len(lines) && (bytes.Contains(lines[at.line-1], []byte("${")) || bytes.Contains(lines[at.line-1], []byte("{{"))) {
+		return "nothing is expanded in this file: fill in templates and variables before"
+	}
 	if at.line <= len(lines) {
 		rest = []rune(string(lines[at.line-1]))
 		rest = rest[min(at.column-1, len(rest)):]
@@ -304,6 +307,10 @@ func (d *yamlDecoder) decodeLiteral(n *yaml.Node, p fieldPath, v reflect.Value) 
 }
 
 func (d *yamlDecoder) decodeList(n *yaml.Node, p fieldPath, v reflect.Value) {
+	if first := firstText(v.Type().Elem()); first != "" && isText(n) {
+		d.add(p, "must be a list, not text: write [{%s: %s}]", first, quote(n.Value))
+		return
+	}
 	if n.Kind != yaml.SequenceNode {
 		d.wrongType(n, p, "a list")
 		return
@@ -326,6 +333,10 @@ func (d *yamlDecoder) decodeMap(n *yaml.Node, p fieldPath, v reflect.Value) {
 }
 
 func (d *yamlDecoder) decodeStruct(n *yaml.Node, p fieldPath, v reflect.Value) {
+	if first := firstText(v.Type()); first != "" && isText(n) {
+		d.add(p, "must be a mapping, not text: write %s: %s", first, quote(n.Value))
+		return
+	}
 	fields := fieldsOf(v.Type())
 	d.eachMember(n, p, func(m member) {
 		i := slices.IndexFunc(fields, func(f configField) bool { return f.name == m.name })
@@ -427,6 +438,15 @@ func fieldsOf(t reflect.Type) []configField {
 		}
 	}
 	return fields
+}
+
+// firstText returns the name of a struct's first field if that is a text, which is
+// then what people mean who write it without a name; else "".
+func firstText(t reflect.Type) string {
+	if t.Kind() != reflect.Struct || t.Field(0).Type.Kind() != reflect.String {
+		return ""
+	}
+	return fieldsOf(t)[0].name
 }
 
 // nearest returns the name that s is a likely misspelling of, "" if there is
