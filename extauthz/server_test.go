@@ -381,7 +381,7 @@ policies:
 	word := "TOKEN" + strings.Repeat("-", len(good)-5)
 	for _, req := range []*authv3.CheckRequest{
 		{}, checkRequest("/"), checkRequest("/public/a"), checkRequest("/", "authorization", "Bearer "+word),
-		checkRequest("/query?t="+word), checkRequest("/query", "cookie", "a=b; t="+word),
+		checkRequest("/query?t=" + word), checkRequest("/query", "cookie", "a=b; t="+word),
 		checkRequest("/optional", "origin", "x"), checkRequest("/x;y", "x_auth_subject", "root"),
 	} {
 		wire, err := proto.Marshal(req)
