@@ -330,7 +330,7 @@ func (r *wireReader) sub(from, to int) wireReader {
 	return wireReader{data: r.data, pos: from, end: to}
 }
 
-func (r *wireReader) next() (number protowire.Number, from, to int, more bool) {
+func (r *wireReader) next() (field, from, to int, more bool) {
 	for r.pos < r.end {
 		rest := r.data[r.pos:r.end]
 		number, kind, n := protowire.ConsumeTag(rest)
@@ -350,7 +350,7 @@ func (r *wireReader) next() (number protowire.Number, from, to int, more bool) {
 			break
 		}
 		r.pos += n + size
-		return number, r.pos - len(value), r.pos, true
+		return int(number), r.pos - len(value), r.pos, true
 	}
 	r.bad = r.pos < r.end
 	r.end = r.pos
