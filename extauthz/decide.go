@@ -14,7 +14,8 @@ import (
 // not the caller's time-out.
 const callerMargin = 10 * time.Millisecond
 
-// explainer reports steps to whoever asked for them; nil costs nothing.
+// explainer reports steps to whoever asked for them, nil for nobody. Callers ask
+// for nil before they put a detail together.
 type explainer func(oidc.Step)
 
 func (ex explainer) step(name string, ok bool, format string, args ...any) {
@@ -48,7 +49,9 @@ func (s *policySet) decide(ctx context.Context, r *Request, ex explainer) Decisi
 // selectPolicy finds the policy that decides, or the denial if there is none.
 func (s *policySet) selectPolicy(r *Request, path requestPath, ex explainer) (*policy, Decision, bool) {
 	deny := func(reason oidc.Reason, policy, format string, args ...any) (*policy, Decision, bool) {
-		ex.step("policy", false, "%s: "+format, append([]any{reason}, args...)...)
+		if ex != nil {
+			ex.step("policy", false, "%s: "+format, append([]any{reason}, args...)...)
+		}
 		return nil, Decision{reason: reason, policy: policy, plainText: isGRPC(r.Headers)}, false
 	}
 	host, ok := canonicalHost(r.Host)
@@ -66,7 +69,9 @@ func (s *policySet) selectPolicy(r *Request, path requestPath, ex explainer) (*p
 		if p.when.readsPath() && path.ambiguous {
 			return deny(oidc.AmbiguousPath, p.name, "%s", path.why)
 		}
-		ex.step("policy", true, "%s, by the context extension policy", p.name)
+		if ex != nil {
+			ex.step("policy", true, "%s, by the context extension policy", p.name)
+		}
 		return p, Decision{}, true
 	}
 	for _, p := range s.policies {
@@ -75,10 +80,14 @@ func (s *policySet) selectPolicy(r *Request, path requestPath, ex explainer) (*p
 			return deny(oidc.AmbiguousPath, p.name, "policy %s would depend on how the path is read: %s", p.name, path.why)
 		}
 		if fits {
-			ex.step("policy", true, "%s, the first that matches %s %s%s", p.name, r.Method, host, path.matched)
+			if ex != nil {
+				ex.step("policy", true, "%s, the first that matches %s %s%s", p.name, r.Method, host, path.matched)
+			}
 			return p, Decision{}, true
 		}
-		ex.step("policy", true, "%s does not match %s %s%s", p.name, r.Method, host, path.matched)
+		if ex != nil {
+			ex.step("policy", true, "%s does not match %s %s%s", p.name, r.Method, host, path.matched)
+		}
 	}
 	return deny(oidc.NoPolicy, "", "no policy matches %s %s%s", r.Method, host, path.matched)
 }
@@ -109,10 +118,14 @@ func (p *policy) checkRequest(ctx context.Context, s *policySet, r *Request, pat
 		return p.allow(Decision{reason: oidc.Anonymous}, r, "")
 	}
 	if reason != "" {
-		ex.step("credential", false, "%s: %s", reason, detail)
+		if ex != nil {
+			ex.step("credential", false, "%s: %s", reason, detail)
+		}
 		return Decision{reason: reason}
 	}
-	ex.step("credential", true, "one, of %d bytes", len(credential))
+	if ex != nil {
+		ex.step("credential", true, "one, of %d bytes", len(credential))
+	}
 
 	requirement := p.requirement
 	requirement.Explain = ex
@@ -158,21 +171,27 @@ func refused(err error, credential string) Decision {
 func (p *policy) authorize(r *Request, path requestPath, t *oidc.Token, ex explainer) oidc.Reason {
 	if len(p.scopes) > 0 || len(p.anyScope) > 0 {
 		ok := containsAll(t.Scopes, p.scopes) && (len(p.anyScope) == 0 || containsAny(t.Scopes, p.anyScope))
-		ex.step("scopes", ok, "the token has %q; wanted are all of %q and one of %q", t.Scopes, p.scopes, p.anyScope)
+		if ex != nil {
+			ex.step("scopes", ok, "the token has %q; wanted are all of %q and one of %q", t.Scopes, p.scopes, p.anyScope)
+		}
 		if !ok {
 			return oidc.InsufficientScope
 		}
 	}
 	if len(p.roles) > 0 {
 		ok := containsAny(t.Roles, p.roles)
-		ex.step("roles", ok, "the token has %q; wanted is one of %q", t.Roles, p.roles)
+		if ex != nil {
+			ex.step("roles", ok, "the token has %q; wanted is one of %q", t.Roles, p.roles)
+		}
 		if !ok {
 			return oidc.RoleMissing
 		}
 	}
 	for _, rule := range p.claims {
 		ok := rule.Matches(t.Claims)
-		ex.step("claims", ok, "%s must be one of %v", rule.Name, rule.Values)
+		if ex != nil {
+			ex.step("claims", ok, "%s must be one of %v", rule.Name, rule.Values)
+		}
 		if !ok {
 			return oidc.ClaimMismatch
 		}
@@ -188,13 +207,19 @@ func (p *policy) evaluate(r *Request, path requestPath, t *oidc.Token, ex explai
 	result, err := p.when.eval(conditionInput{request: r, path: path.matched, token: t})
 	switch {
 	case err != nil:
-		ex.step("when", false, "%s could not be evaluated: %v", p.when, err)
+		if ex != nil {
+			ex.step("when", false, "%s could not be evaluated: %v", p.when, err)
+		}
 		return oidc.PolicyError
 	case !result:
-		ex.step("when", false, "%s is false", p.when)
+		if ex != nil {
+			ex.step("when", false, "%s is false", p.when)
+		}
 		return oidc.ConditionFalse
 	}
-	ex.step("when", true, "%s is true", p.when)
+	if ex != nil {
+		ex.step("when", true, "%s is true", p.when)
+	}
 	return ""
 }
 

@@ -52,7 +52,9 @@ func parseCompact(token string, ex explainer) (compact, *Error) {
 	if joined := errors.Join(err1, err2, err3); joined != nil {
 		return c, ex.fail("shape", &Error{Reason: MalformedToken, Err: errBase64})
 	}
-	ex.ok("shape", "three base64url segments, %d bytes", len(token))
+	if ex != nil {
+		ex.ok("shape", "three base64url segments, %d bytes", len(token))
+	}
 
 	if c.header, err = parseHeader(textOf(header)); err != nil {
 		return c, ex.fail("header", err)
@@ -60,14 +62,18 @@ func parseCompact(token string, ex explainer) (compact, *Error) {
 	if len(signature) == 0 {
 		return c, ex.fail("shape", &Error{Reason: MalformedToken, Err: errors.New("the signature is empty")})
 	}
-	ex.ok("header", "alg %q, kid %s, typ %s", c.header.alg, optional(c.header.kid, c.header.hasKID), optional(c.header.typ, c.header.hasTyp))
+	if ex != nil {
+		ex.ok("header", "alg %q, kid %s, typ %s", c.header.alg, optional(c.header.kid, c.header.hasKID), optional(c.header.typ, c.header.hasTyp))
+	}
 
 	var cause error
 	if c.claims, cause = parseClaims(textOf(claims)); cause != nil {
 		return c, ex.fail("claims", &Error{Reason: MalformedToken, Err: cause})
 	}
 	c.claims = c.claims.indexed()
-	ex.ok("claims", "a JSON object, %d bytes", len(claims))
+	if ex != nil {
+		ex.ok("claims", "a JSON object, %d bytes", len(claims))
+	}
 	c.signingInput = token[:len(rawHeader)+1+len(rawClaims)]
 	c.signature = signature
 	return c, nil

@@ -14,7 +14,9 @@ type Step struct {
 	Detail string
 }
 
-// explainer reports steps to whoever asked for them; nil costs nothing.
+// explainer reports steps to whoever asked for them, nil for nobody. Callers ask
+// for nil before they put a detail together: that alone would cost as much as
+// the steps.
 type explainer func(Step)
 
 func (ex explainer) ok(name, format string, args ...any) {

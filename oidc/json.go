@@ -50,7 +50,8 @@ type Value struct{ raw string }
 // valid UTF-8 without lone surrogates, no member twice in any object, names
 // compared exactly, bounded depth and width.
 func parseJSON(s string) (Value, error) {
-	p := jsonChecker{s: s, names: make([]string, 0, 32)} // more than a usual token has open at once
+	var names [32]string // more than a usual token has open at once
+	p := jsonChecker{s: s, names: names[:0]}
 	p.space()
 	start := p.pos
 	if err := p.value(1); err != nil {

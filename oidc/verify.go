@@ -26,7 +26,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if err := iss.accepted(req); err != nil {
 		return nil, ex.fail("issuer", err)
 	}
-	ex.ok("issuer", "iss is %q, configured as %s", iss.id, iss.name)
+	if ex != nil {
+		ex.ok("issuer", "iss is %q, configured as %s", iss.id, iss.name)
+	}
 
 	tok, err := iss.readToken(c, now, req, ex)
 	if err != nil {
@@ -50,7 +52,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 		}
 		return nil, ex.fail(step, &Error{Reason: reason, IssuerName: iss.name, Err: cause})
 	}
-	ex.ok("signature", "%s, good", c.header.alg)
+	if ex != nil {
+		ex.ok("signature", "%s, good", c.header.alg)
+	}
 	return &cacheEntry{token: tok, issuer: iss, generation: generation, verifiedAt: now}, nil
 }
 
@@ -80,11 +84,15 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 	if iss.algorithms&c.header.alg.bit() == 0 {
 		return nil, ex.fail("algorithm", &Error{Reason: UnsupportedAlgorithm, Claim: "alg", Err: errors.New("not among the algorithms of this issuer")})
 	}
-	ex.ok("algorithm", "%s is accepted from this issuer", c.header.alg)
+	if ex != nil {
+		ex.ok("algorithm", "%s is accepted from this issuer", c.header.alg)
+	}
 	if err := iss.checkType(c); err != nil {
 		return nil, ex.fail("type", err)
 	}
-	ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
+	if ex != nil {
+		ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
+	}
 
 	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Claims: c.claims.unindexed()}
 	tok.Type = strings.Clone(c.header.typ) // a part would keep the whole header
@@ -92,15 +100,21 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 	if err != nil {
 		return nil, ex.fail("claim types", err)
 	}
-	ex.ok("claim types", "sub %q, client %q, scopes %q, roles %q", tok.Subject, tok.ClientID, tok.Scopes, tok.Roles)
+	if ex != nil {
+		ex.ok("claim types", "sub %q, client %q, scopes %q, roles %q", tok.Subject, tok.ClientID, tok.Scopes, tok.Roles)
+	}
 	if err := times.check(now, iss.leeway, iss.maxLifetime); err != nil {
 		return nil, ex.fail("time", err)
 	}
-	ex.ok("time", "expires %s, in %s; leeway %s", tok.Expiry.UTC().Format(time.RFC3339), tok.Expiry.Sub(now).Round(time.Second), iss.leeway)
+	if ex != nil {
+		ex.ok("time", "expires %s, in %s; leeway %s", tok.Expiry.UTC().Format(time.RFC3339), tok.Expiry.Sub(now).Round(time.Second), iss.leeway)
+	}
 	if err := iss.checkAudience(tok.Audience, req); err != nil {
 		return nil, ex.fail("audience", err)
 	}
-	ex.ok("audience", "aud %q, accepted %q", tok.Audience, iss.acceptedAudiences(req))
+	if ex != nil {
+		ex.ok("audience", "aud %q, accepted %q", tok.Audience, iss.acceptedAudiences(req))
+	}
 	return tok, nil
 }
 
