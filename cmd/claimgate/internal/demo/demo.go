@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ func Run(ctx context.Context, opts Options) error {
 		if envoy, err = lab.FindEnvoy(ctx, out); err != nil {
 			if ctx.Err() != nil {
 				return ErrInterrupted
+			}
+			if os.Getenv("ENVOY") != "" { // whoever names one wants that one, or to know
+				return fmt.Errorf("the Envoy that the variable ENVOY names cannot be used: %w", err)
 			}
 			fmt.Fprintf(out, withoutEnvoy, err)
 		} else {
