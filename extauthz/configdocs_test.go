@@ -149,3 +149,25 @@ func fieldRows(page string) map[string]string {
 	}
 	return rows
 }
+
+// The configuration that the README shows is one that works.
+func TestTheReadmesConfiguration(t *testing.T) {
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "```yaml\nissuers:")
+	config, _, _ := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the README shows no configuration")
+	}
+	cfg, err := ParseConfig("README.md", []byte("issuers:"+config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate, err := NewGate(cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate.Close()
+}
