@@ -87,7 +87,9 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		admin = adminAddr.String()
 	}
 
-	grpcServer := newGRPCServer(cfg)
+	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
+	grpcServer := newGRPCServer(streams, cfg)
 	gate.registerWire(grpcServer)
 	healthServer := health.NewServer()
 	healthv1.RegisterHealthServer(grpcServer, healthServer)
@@ -133,15 +135,16 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	for _, s := range services {
 		healthServer.SetServingStatus(s, healthv1.HealthCheckResponse_NOT_SERVING)
 	}
-	drain(grpcServer, cfg.Server.drainDelay(), cfg.Server.drainTimeout(), logger)
+	drain(grpcServer, endStreams, cfg.Server.drainDelay(), cfg.Server.drainTimeout(), logger)
 	return nil
 }
 
 // drain keeps serving for delay, so that whoever balances load has seen that the
 // gate is going, and then lets what runs finish within timeout.
-func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
+func drain(s *grpc.Server, endStreams func(), delay, timeout time.Duration, logger *slog.Logger) {
 	logger.Info("claimgate drains", slog.String("delay", delay.String()), slog.String("timeout", timeout.String()))
 	time.Sleep(delay)
+	endStreams()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -158,9 +161,31 @@ func drain(s *grpc.Server, delay, timeout time.Duration, logger *slog.Logger) {
 	}
 }
 
-func newGRPCServer(cfg *Config) *grpc.Server {
+// endingWith ends streams when ctx does. The only ones are those that watch the
+// health; they would last for ever and hold up every drain.
+func endingWith(ctx context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		both, cancel := context.WithCancel(stream.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return handler(srv, &endingStream{stream, both})
+	}
+}
+
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *endingStream) Context() context.Context { return s.ctx }
+
+// newGRPCServer returns a server whose streams end with ctx; checks are no
+// streams.
+func newGRPCServer(ctx context.Context, cfg *Config) *grpc.Server {
 	return grpc.NewServer(
 		grpc.ForceServerCodecV2(newWireCodec()),
+		grpc.StreamInterceptor(endingWith(ctx)),
 		grpc.WaitForHandlers(true), // checks use the gate, which is closed next
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
 		// Goroutines that are kept have grown their stacks already; when all are
