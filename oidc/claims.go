@@ -23,7 +23,7 @@ type member struct {
 
 // indexed returns c with its members at hand.
 func (c Claims) indexed() Claims {
-	index := make([]member, 0, 24)
+	index := make([]member, 0, 16)
 	for name, value := range c.object.Members() {
 		index = append(index, member{name, value})
 	}

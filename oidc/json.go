@@ -50,7 +50,7 @@ type Value struct{ raw string }
 // valid UTF-8 without lone surrogates, no member twice in any object, names
 // compared exactly, bounded depth and width.
 func parseJSON(s string) (Value, error) {
-	var names [32]string // more than a usual token has open at once
+	var names [16]string // about what a usual token has open at once
 	p := jsonChecker{s: s, names: names[:0]}
 	p.space()
 	start := p.pos

@@ -4,8 +4,8 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/sha512"
+	_ "crypto/sha256" // crypto.SHA256
+	_ "crypto/sha512" // crypto.SHA384, SHA512
 	"errors"
 
 	"github.com/go-jose/go-jose/v4"
@@ -64,20 +64,19 @@ func (s *signed) parse(alg Algorithm) bool {
 // salt: RFC 7518 section 3.5 wants it as long as the hash.
 func (s *signed) saltFits(alg Algorithm, pub crypto.PublicKey) bool {
 	var hash crypto.Hash
-	var sum []byte
-	switch input := []byte(s.compact.signingInput); alg {
+	switch alg {
 	case PS256:
-		h := sha256.Sum256(input)
-		hash, sum = crypto.SHA256, h[:]
+		hash = crypto.SHA256
 	case PS384:
-		h := sha512.Sum384(input)
-		hash, sum = crypto.SHA384, h[:]
+		hash = crypto.SHA384
 	case PS512:
-		h := sha512.Sum512(input)
-		hash, sum = crypto.SHA512, h[:]
+		hash = crypto.SHA512
 	default:
 		return true
 	}
+	h := hash.New()
+	h.Write([]byte(s.compact.signingInput)) //nolint:errcheck // a hash never fails
+	sum := h.Sum(nil)
 	key, ok := pub.(*rsa.PublicKey)
 	return ok && rsa.VerifyPSS(key, hash, sum, s.compact.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 }
