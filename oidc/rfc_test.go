@@ -120,7 +120,10 @@ func verifyJWS(token, jwks string) (payload string, _ Reason) {
 	if err != nil {
 		return "", KeysUnavailable
 	}
-	s := signed{token: token, compact: &c}
+	s, ok := newSigned(token, &c)
+	if !ok {
+		return "", BadSignature
+	}
 	switch (&keySnapshot{set: set}).match(c.header.alg, c.header.kid, c.header.hasKID, s.verifiedBy) {
 	case verified:
 		return payload, ""

@@ -11,14 +11,22 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// signed is a token whose signature is to be checked. It parses the token for
-// go-jose once, however many keys are tried.
+// signed is a token whose signature is to be checked. It is parsed for go-jose
+// once, however many keys are tried.
 type signed struct {
-	token   string
 	compact *compact
-
 	jws     *jose.JSONWebSignature
-	refused bool
+}
+
+// errHeaderValue is why go-jose does not take a token that our parser took: it
+// decodes all parameters of the header, the unknown ones too.
+var errHeaderValue = errors.New("a header parameter is a number out of range, or a nonce that is no string")
+
+// newSigned returns false if go-jose does not take the token.
+func newSigned(token string, c *compact) (signed, bool) {
+	// Errors of go-jose quote the token: they go nowhere.
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.header.alg)})
+	return signed{compact: c, jws: jws}, err == nil
 }
 
 // ecSignatureSize is the only length of an ECDSA signature: two coordinates,
@@ -27,12 +35,9 @@ var ecSignatureSize = map[Algorithm]int{ES256: 64, ES384: 96, ES512: 132}
 
 // verifiedBy reports whether the token is signed by pub. The key store has made
 // sure that the key's type, curve and alg fit the token's algorithm.
-func (s *signed) verifiedBy(pub crypto.PublicKey) bool {
+func (s signed) verifiedBy(pub crypto.PublicKey) bool {
 	alg := s.compact.header.alg
 	if size, ok := ecSignatureSize[alg]; ok && len(s.compact.signature) != size {
-		return false
-	}
-	if !s.parse(alg) {
 		return false
 	}
 	if alg == Ed25519 { // RFC 9864's name of what go-jose knows as EdDSA
@@ -46,23 +51,9 @@ func (s *signed) verifiedBy(pub crypto.PublicKey) bool {
 	return s.saltFits(alg, pub)
 }
 
-// errHeaderValue is why go-jose does not take a token that our parser took: it
-// decodes all parameters of the header, the unknown ones too.
-var errHeaderValue = errors.New("a header parameter is a number out of range, or a nonce that is no string")
-
-// parse reports whether go-jose takes the token.
-func (s *signed) parse(alg Algorithm) bool {
-	if s.jws == nil && !s.refused {
-		jws, err := jose.ParseSignedCompact(s.token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
-		// Errors of go-jose quote the token: they go nowhere.
-		s.jws, s.refused = jws, err != nil
-	}
-	return !s.refused
-}
-
 // saltFits closes a gap of go-jose, which takes RSASSA-PSS signatures with any
 // salt: RFC 7518 section 3.5 wants it as long as the hash.
-func (s *signed) saltFits(alg Algorithm, pub crypto.PublicKey) bool {
+func (s signed) saltFits(alg Algorithm, pub crypto.PublicKey) bool {
 	var hash crypto.Hash
 	switch alg {
 	case PS256:

@@ -40,8 +40,8 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if ex != nil {
 		explainKeys = func(detail string) { ex.ok("key", "%s", detail) }
 	}
-	signed := signed{token: token, compact: &c}
-	if !signed.parse(c.header.alg) {
+	signed, ok := newSigned(token, &c)
+	if !ok {
 		return nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
 	generation, reason, cause := iss.keys.verify(ctx, c.header.alg, c.header.kid, c.header.hasKID, signed.verifiedBy, explainKeys)
