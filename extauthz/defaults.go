@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"maps"
 	"time"
 
@@ -27,13 +28,6 @@ const (
 	adminOff = "off"
 )
 
-func orDefault[T comparable](value, fallback T) T {
-	if zero := *new(T); value == zero {
-		return fallback
-	}
-	return value
-}
-
 func pointee[T any](p *T, fallback T) T {
 	if p == nil {
 		return fallback
@@ -42,7 +36,7 @@ func pointee[T any](p *T, fallback T) T {
 }
 
 func (c *ServerConfig) checkTimeout() time.Duration {
-	return orDefault(time.Duration(c.CheckTimeout), defaultCheckTimeout)
+	return cmp.Or(time.Duration(c.CheckTimeout), defaultCheckTimeout)
 }
 
 // maxConnectionAge returns 0 for never.
@@ -70,19 +64,19 @@ func (c *IssuerConfig) leeway() time.Duration {
 
 // refresh returns the lifetime of keys, and whether it is an upper bound too.
 func (c *KeysConfig) refresh() (d time.Duration, bound bool) {
-	return orDefault(time.Duration(c.Refresh), defaultRefresh), c.Refresh != 0
+	return cmp.Or(time.Duration(c.Refresh), defaultRefresh), c.Refresh != 0
 }
 
 func (c *KeysConfig) maxStale() time.Duration {
-	return orDefault(time.Duration(c.MaxStale), defaultMaxStale)
+	return cmp.Or(time.Duration(c.MaxStale), defaultMaxStale)
 }
 
 func (c *KeysConfig) unknownKeyInterval() time.Duration {
-	return orDefault(time.Duration(c.UnknownKeyInterval), defaultUnknownKeyInterval)
+	return cmp.Or(time.Duration(c.UnknownKeyInterval), defaultUnknownKeyInterval)
 }
 
 func (c *HTTPConfig) timeout() time.Duration {
-	return orDefault(time.Duration(c.Timeout), defaultFetchTimeout)
+	return cmp.Or(time.Duration(c.Timeout), defaultFetchTimeout)
 }
 
 // fillDefaults makes every default explicit but four: log.format depends on the
@@ -91,17 +85,17 @@ func (c *HTTPConfig) timeout() time.Duration {
 // forwardToken, whose default depends on the request.
 func (c *Config) fillDefaults() {
 	s := &c.Server
-	s.Listen = orDefault(s.Listen, defaultListen)
+	s.Listen = cmp.Or(s.Listen, defaultListen)
 	s.CheckTimeout = Duration(s.checkTimeout())
 	s.MaxConnectionAge = new(Duration(s.maxConnectionAge()))
 	s.DrainDelay = new(Duration(s.drainDelay()))
 	s.DrainTimeout = new(Duration(s.drainTimeout()))
-	s.PathParameters = orDefault(s.PathParameters, PathParametersReject)
+	s.PathParameters = cmp.Or(s.PathParameters, PathParametersReject)
 	c.TokenCache.MaxEntries = new(c.TokenCache.maxEntries())
 	c.TokenCache.MaxBytes = new(Size(c.TokenCache.maxBytes()))
-	c.Admin.Listen = orDefault(c.Admin.Listen, defaultAdminListen)
-	c.Log.Level = orDefault(c.Log.Level, "info")
-	c.Log.Decisions = orDefault(c.Log.Decisions, "denied")
+	c.Admin.Listen = cmp.Or(c.Admin.Listen, defaultAdminListen)
+	c.Log.Level = cmp.Or(c.Log.Level, "info")
+	c.Log.Decisions = cmp.Or(c.Log.Decisions, "denied")
 	c.Log.Subject = new(c.Log.subject())
 	if c.Headers == nil {
 		c.Headers = maps.Clone(defaultHeaders)
@@ -115,8 +109,8 @@ func (c *Config) fillDefaults() {
 }
 
 func (c *IssuerConfig) fillDefaults() {
-	c.Name = orDefault(c.Name, issuerName(c.Issuer))
-	c.Preset = orDefault(c.Preset, oidc.PresetGeneric)
+	c.Name = cmp.Or(c.Name, issuerName(c.Issuer))
+	c.Preset = cmp.Or(c.Preset, oidc.PresetGeneric)
 	c.Leeway = new(Duration(c.leeway()))
 	c.Keys.MaxStale = Duration(c.Keys.maxStale())
 	c.Keys.UnknownKeyInterval = Duration(c.Keys.unknownKeyInterval())
@@ -124,8 +118,8 @@ func (c *IssuerConfig) fillDefaults() {
 }
 
 func (c *PolicyConfig) fillDefaults() {
-	c.Access = orDefault(c.Access, AccessToken)
-	c.Realm = orDefault(c.Realm, defaultRealm)
+	c.Access = cmp.Or(c.Access, AccessToken)
+	c.Realm = cmp.Or(c.Realm, defaultRealm)
 	if c.TokenFrom == nil {
 		c.TokenFrom = []TokenSourceConfig{{Header: "authorization", Scheme: "Bearer"}}
 	}

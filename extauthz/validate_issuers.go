@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (c *IssuerConfig) validateIdentity(f *faults, p fieldPath, names, ids map[s
 	}
 
 	at := p.field("name")
-	name := orDefault(c.Name, issuerName(c.Issuer))
+	name := cmp.Or(c.Name, issuerName(c.Issuer))
 	first, taken := names[name]
 	switch {
 	case f.broken(at) || c.Name == "" && (c.Issuer == "" || f.broken(p.field("issuer"))):
@@ -232,7 +233,7 @@ func (c *Config) validateAudiences(f *faults) {
 		if len(ic.Audiences) > 0 || ic.AnyAudience || f.broken(p.field("anyAudience")) || f.broken(p.field("audiences")) {
 			continue
 		}
-		name := orDefault(ic.Name, issuerName(ic.Issuer))
+		name := cmp.Or(ic.Name, issuerName(ic.Issuer))
 		for j := range c.Policies {
 			pc := &c.Policies[j]
 			at := fieldPath("policies").index(j)

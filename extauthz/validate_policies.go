@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,7 +18,7 @@ func (c *Config) validatePolicies(f *faults) {
 	issuers := map[string]bool{}
 	issuersKnown := true // all their names can be told
 	for i := range c.Issuers {
-		issuers[orDefault(c.Issuers[i].Name, issuerName(c.Issuers[i].Issuer))] = true
+		issuers[cmp.Or(c.Issuers[i].Name, issuerName(c.Issuers[i].Issuer))] = true
 		p := fieldPath("issuers").index(i)
 		issuersKnown = issuersKnown && !f.broken(p.field("name")) && !f.broken(p.field("issuer"))
 	}
@@ -109,12 +110,12 @@ func (c *PolicyConfig) validateIssuers(f *faults, p fieldPath, known map[string]
 		at := p.index(i)
 		// Who writes the URL here means its short name.
 		if j := slices.IndexFunc(issuers, func(ic IssuerConfig) bool { return ic.Issuer == name }); j >= 0 {
-			f.add(at, "must be the issuer's short name: write %q", orDefault(issuers[j].Name, issuerName(issuers[j].Issuer)))
+			f.add(at, "must be the issuer's short name: write %q", cmp.Or(issuers[j].Name, issuerName(issuers[j].Issuer)))
 			continue
 		}
 		var names []string
 		for j := range issuers {
-			names = append(names, orDefault(issuers[j].Name, issuerName(issuers[j].Issuer)))
+			names = append(names, cmp.Or(issuers[j].Name, issuerName(issuers[j].Issuer)))
 		}
 		if near := nearest(name, names); near != "" {
 			f.add(at, "no issuer has the name %s, did you mean %q?", quote(name), near)

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -52,7 +53,7 @@ func (c *Config) validateAdmin(f *faults) {
 	if f.broken(p) || f.broken("server.listen") || c.Admin.Listen == adminOff {
 		return
 	}
-	address := orDefault(c.Admin.Listen, defaultAdminListen)
+	address := cmp.Or(c.Admin.Listen, defaultAdminListen)
 	admin, err := parseListenAddress(address)
 	switch {
 	case err != nil:
@@ -62,7 +63,7 @@ func (c *Config) validateAdmin(f *faults) {
 		f.add(p, "must be host:port or off: there is no unix socket for operators")
 		return
 	}
-	server, err := parseListenAddress(orDefault(c.Server.Listen, defaultListen))
+	server, err := parseListenAddress(cmp.Or(c.Server.Listen, defaultListen))
 	if err == nil && admin.clashes(server) {
 		at := p
 		if !f.given(p) {

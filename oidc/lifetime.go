@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,10 +34,10 @@ const (
 	maxMaxStale               = 720 * time.Hour
 )
 
-func (c KeysConfig) refresh() time.Duration  { return orDefault(c.Refresh, defaultRefresh) }
-func (c KeysConfig) maxStale() time.Duration { return orDefault(c.MaxStale, defaultMaxStale) }
+func (c KeysConfig) refresh() time.Duration  { return cmp.Or(c.Refresh, defaultRefresh) }
+func (c KeysConfig) maxStale() time.Duration { return cmp.Or(c.MaxStale, defaultMaxStale) }
 func (c KeysConfig) unknownKeyInterval() time.Duration {
-	return orDefault(c.UnknownKeyInterval, defaultUnknownKeyInterval)
+	return cmp.Or(c.UnknownKeyInterval, defaultUnknownKeyInterval)
 }
 
 func (c KeysConfig) check() error {
@@ -50,13 +51,6 @@ func (c KeysConfig) check() error {
 	between("Keys.MaxStale", c.maxStale(), c.refresh(), maxMaxStale)
 	between("Keys.UnknownKeyInterval", c.unknownKeyInterval(), time.Second, time.Hour)
 	return errors.Join(errs...)
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
 }
 
 // lifetime returns how long an answer that came now is good, before jitter.
