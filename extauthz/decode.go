@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 )
 
@@ -35,17 +34,22 @@ func decode(req *authv3.CheckRequest) (Request, bool) {
 // decodeHeaders reads either encoding: the map, or with encode_raw_headers the
 // list. Envoy never sends both; whoever does gets the two read as one.
 func decodeHeaders(http *authv3.AttributeContext_HttpRequest) Headers {
-	list := http.GetHeaderMap().GetHeaders()
-	if len(list) == 0 {
+	raw := http.GetHeaderMap().GetHeaders()
+	if len(raw) == 0 {
 		return newHeaderMap(http.GetHeaders())
 	}
-	if len(http.GetHeaders()) > 0 {
-		list = slices.Clone(list)
-		for name, value := range http.GetHeaders() {
-			list = append(list, &corev3.HeaderValue{Key: name, Value: value})
+	list := make(headerList, 0, len(raw)+len(http.GetHeaders()))
+	for _, h := range raw {
+		value := h.GetValue()
+		if bytes := h.GetRawValue(); len(bytes) > 0 {
+			value = string(bytes)
 		}
+		list = append(list, Header{h.GetKey(), value})
 	}
-	return headerList(list)
+	for name, value := range http.GetHeaders() {
+		list = append(list, Header{name, value})
+	}
+	return list
 }
 
 // headerMap is Envoy's default encoding: one entry a name, values joined.
@@ -90,40 +94,6 @@ func (m *headerMap) Get(name string) (string, int) {
 func (m *headerMap) Names(yield func(string) bool) {
 	for name := range m.values {
 		if !yield(name) {
-			return
-		}
-	}
-}
-
-// headerList is the encoding of encode_raw_headers: duplicates kept, bytes
-// untouched.
-type headerList []*corev3.HeaderValue
-
-// Get implements Headers.
-func (l headerList) Get(name string) (string, int) {
-	value, count := "", 0
-	for _, h := range l {
-		if len(h.GetKey()) != len(name) || !strings.EqualFold(h.GetKey(), name) {
-			continue
-		}
-		v := h.GetValue()
-		if raw := h.GetRawValue(); len(raw) > 0 {
-			v = string(raw)
-		}
-		if count == 0 {
-			value = v
-		} else {
-			value += "," + v
-		}
-		count++
-	}
-	return value, count
-}
-
-// Names implements Headers.
-func (l headerList) Names(yield func(string) bool) {
-	for _, h := range l {
-		if !yield(h.GetKey()) {
 			return
 		}
 	}

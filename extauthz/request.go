@@ -1,5 +1,7 @@
 package extauthz
 
+import "strings"
+
 // Request is all that the gate looks at of a request. It is a view: a front
 // (gRPC today) fills it from what its host gives it, and the engine keeps
 // nothing of it beyond the call.
@@ -34,4 +36,34 @@ type Headers interface {
 type Header struct {
 	Name  string
 	Value string
+}
+
+// headerList is headers as they came, one by one: duplicates kept, bytes
+// untouched.
+type headerList []Header
+
+// Get implements Headers.
+func (l headerList) Get(name string) (string, int) {
+	value, count := "", 0
+	for i := range l {
+		if len(l[i].Name) != len(name) || !strings.EqualFold(l[i].Name, name) {
+			continue
+		}
+		if count == 0 {
+			value = l[i].Value
+		} else {
+			value += "," + l[i].Value
+		}
+		count++
+	}
+	return value, count
+}
+
+// Names implements Headers.
+func (l headerList) Names(yield func(string) bool) {
+	for i := range l {
+		if !yield(l[i].Name) {
+			return
+		}
+	}
 }

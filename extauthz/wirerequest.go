@@ -1,7 +1,6 @@
 package extauthz
 
 import (
-	"strings"
 	"sync"
 	"unicode/utf8"
 	"unsafe"
@@ -29,7 +28,7 @@ func newWireRequest() *wireRequest { return wireRequests.Get().(*wireRequest) }
 // release gives w back. Texts that were read from it stay good; the Request does
 // not.
 func (w *wireRequest) release() {
-	clear(w.headers.list)
+	clear(w.headers.headerList)
 	w.headers.reset()
 	w.data, w.request = nil, Request{}
 	wireRequests.Put(w)
@@ -245,7 +244,7 @@ func (w *wireRequest) http(r wireReader) bool {
 			name, value, ok = w.entry(r.sub(from, to))
 			w.headers.add(name, value)
 		case numberHeaderMap:
-			ok = !list && w.headerList(r.sub(from, to))
+			ok = !list && w.rawHeaders(r.sub(from, to))
 			list = true
 		}
 		if !ok {
@@ -254,10 +253,10 @@ func (w *wireRequest) http(r wireReader) bool {
 	}
 	// A map that Envoy made has each name once, in lower case. With both
 	// encodings at once, full decoding knows how to read them as one.
-	return !r.bad && (list && len(w.headers.list) == w.headers.fromList || !list && w.headers.isMap())
+	return !r.bad && (list && len(w.headers.headerList) == w.headers.fromList || !list && w.headers.isMap())
 }
 
-func (w *wireRequest) headerList(r wireReader) bool {
+func (w *wireRequest) rawHeaders(r wireReader) bool {
 	for {
 		number, from, to, more := r.next()
 		if !more {
@@ -359,13 +358,15 @@ func (r *wireReader) next() (field, from, to int, more bool) {
 
 // wireHeaders are the headers of a wireRequest, in either encoding.
 type wireHeaders struct {
-	list     []Header
+	headerList
 	fromList int // how many are from a header_map
 }
 
-func (h *wireHeaders) reset() { h.list, h.fromList = h.list[:0], 0 }
+func (h *wireHeaders) reset() { h.headerList, h.fromList = h.headerList[:0], 0 }
 
-func (h *wireHeaders) add(name, value string) { h.list = append(h.list, Header{name, value}) }
+func (h *wireHeaders) add(name, value string) {
+	h.headerList = append(h.headerList, Header{name, value})
+}
 
 // manyHeaders are more than Envoy lets through (100 by default). Past it, comparing
 // each name with each other would be a way to keep us busy.
@@ -373,47 +374,21 @@ const manyHeaders = 256
 
 // isMap reports whether each name is there once and in lower case.
 func (h *wireHeaders) isMap() bool {
-	if len(h.list) > manyHeaders {
+	if len(h.headerList) > manyHeaders {
 		return false
 	}
-	for i := range h.list {
-		name := h.list[i].Name
+	for i := range h.headerList {
+		name := h.headerList[i].Name
 		for j := 0; j < len(name); j++ {
 			if c := name[j]; c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf {
 				return false
 			}
 		}
 		for j := range i {
-			if h.list[j].Name == name {
+			if h.headerList[j].Name == name {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-// Get implements Headers.
-func (h *wireHeaders) Get(name string) (string, int) {
-	value, count := "", 0
-	for i := range h.list {
-		if len(h.list[i].Name) != len(name) || !strings.EqualFold(h.list[i].Name, name) {
-			continue
-		}
-		if count == 0 {
-			value = h.list[i].Value
-		} else {
-			value += "," + h.list[i].Value
-		}
-		count++
-	}
-	return value, count
-}
-
-// Names implements Headers.
-func (h *wireHeaders) Names(yield func(string) bool) {
-	for i := range h.list {
-		if !yield(h.list[i].Name) {
-			return
-		}
-	}
 }
