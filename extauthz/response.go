@@ -47,29 +47,16 @@ func denialCode(httpStatus int) code.Code {
 	return code.Code_PERMISSION_DENIED
 }
 
-// doNotAppend is shared by all answers; nobody may change it.
-var doNotAppend = wrapperspb.Bool(false)
-
 // overwrite says "replace" in both of the ways that there are: Envoy 1.36 and
 // from 1.38 on reads append, 1.37 reads append_action (envoy issue 43310).
 func overwrite(headers []Header) []*corev3.HeaderValueOption {
-	if len(headers) == 0 {
-		return nil
-	}
-	// All messages in one piece of memory each: an answer is made for every
-	// request, and most of its cost is the collector's.
-	messages := make([]struct {
-		option corev3.HeaderValueOption
-		header corev3.HeaderValue
-	}, len(headers))
-	options := make([]*corev3.HeaderValueOption, len(headers))
-	for i, h := range headers {
-		m := &messages[i]
-		m.header.Key, m.header.Value = h.Name, h.Value
-		m.option.Header = &m.header
-		m.option.Append = doNotAppend
-		m.option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-		options[i] = &m.option
+	var options []*corev3.HeaderValueOption
+	for _, h := range headers {
+		options = append(options, &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: h.Name, Value: h.Value},
+			Append:       wrapperspb.Bool(false),
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		})
 	}
 	return options
 }
@@ -77,31 +64,34 @@ func overwrite(headers []Header) []*corev3.HeaderValueOption {
 // dynamicMetadata is what later filters and access logs can read under
 // envoy.filters.http.ext_authz.
 func dynamicMetadata(d Decision, claims []oidc.ClaimName) *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"reason": structpb.NewStringValue(string(d.Reason())),
+		"policy": structpb.NewStringValue(d.policy),
+	}
 	t := d.token
-	withIdentity := t != nil && d.Allowed()
-	values := protoStrings{}
-	fields := make(map[string]*structpb.Value, 10)
-	if withIdentity {
-		values.reserve(7 + len(t.Scopes) + len(t.Roles))
-	}
-	fields["reason"] = values.of(string(d.Reason()))
-	fields["policy"] = values.of(d.policy)
 	if t != nil {
-		fields["issuer"] = values.of(t.IssuerName)
+		fields["issuer"] = structpb.NewStringValue(t.IssuerName)
 	}
-	if !withIdentity {
-		return &structpb.Struct{Fields: fields}
-	}
-	fields["subject"] = values.of(t.Subject)
-	fields["principal"] = values.of(t.Principal())
-	fields["client"] = values.of(t.ClientID)
-	fields["tenant"] = values.of(t.Tenant)
-	fields["scopes"] = values.list(t.Scopes)
-	fields["roles"] = values.list(t.Roles)
-	if len(claims) > 0 {
-		fields["claims"] = structpb.NewStructValue(claimsStruct(t, claims))
+	if t != nil && d.Allowed() {
+		fields["subject"] = structpb.NewStringValue(t.Subject)
+		fields["principal"] = structpb.NewStringValue(t.Principal())
+		fields["client"] = structpb.NewStringValue(t.ClientID)
+		fields["tenant"] = structpb.NewStringValue(t.Tenant)
+		fields["scopes"] = stringList(t.Scopes)
+		fields["roles"] = stringList(t.Roles)
+		if len(claims) > 0 {
+			fields["claims"] = structpb.NewStructValue(claimsStruct(t, claims))
+		}
 	}
 	return &structpb.Struct{Fields: fields}
+}
+
+func stringList(list []string) *structpb.Value {
+	values := make([]*structpb.Value, len(list))
+	for i, s := range list {
+		values[i] = structpb.NewStringValue(s)
+	}
+	return structpb.NewListValue(&structpb.ListValue{Values: values})
 }
 
 // claimsStruct returns the claims that the configuration names for the metadata.
@@ -113,35 +103,6 @@ func claimsStruct(t *oidc.Token, names []oidc.ClaimName) *structpb.Struct {
 		}
 	}
 	return &structpb.Struct{Fields: fields}
-}
-
-// protoStrings makes many string values out of one piece of memory.
-type protoStrings struct{ free []protoString }
-
-type protoString struct {
-	value structpb.Value
-	kind  structpb.Value_StringValue
-}
-
-func (p *protoStrings) reserve(n int) { p.free = make([]protoString, n) }
-
-func (p *protoStrings) of(s string) *structpb.Value {
-	if len(p.free) == 0 {
-		p.reserve(3)
-	}
-	v := &p.free[0]
-	p.free = p.free[1:]
-	v.kind.StringValue = s
-	v.value.Kind = &v.kind
-	return &v.value
-}
-
-func (p *protoStrings) list(list []string) *structpb.Value {
-	values := make([]*structpb.Value, len(list))
-	for i, s := range list {
-		values[i] = p.of(s)
-	}
-	return structpb.NewListValue(&structpb.ListValue{Values: values})
 }
 
 // protoValue converts JSON to protobuf's Struct family. Its numbers are
