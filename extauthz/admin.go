@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"strings"
@@ -25,7 +24,8 @@ func (g *Gate) AdminHandler(cfg AdminConfig, gatherer prometheus.Gatherer) http.
 	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	// What follows is for people on this machine, unless the operator exposes it.
-	if cfg.PProf && (cfg.Expose || isLoopbackListen(cfg.Listen)) {
+	address, err := parseListenAddress(cfg.Listen)
+	if cfg.PProf && (cfg.Expose || err == nil && address.local()) {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -42,16 +42,6 @@ func newAdminServer(h http.Handler) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
-}
-
-// isLoopbackListen reports whether only this machine can reach a listen address.
-func isLoopbackListen(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (g *Gate) readyz(w http.ResponseWriter, r *http.Request) {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/claimgate/claimgate/oidc"
@@ -144,12 +144,8 @@ func buildPolicy(cfg *Config, pc *PolicyConfig, names *identityNames) (*policy, 
 			p.forward = forwardAlways
 		}
 	}
-	headers := map[string]string{}
-	for _, own := range []map[string]string{cfg.Headers, pc.Headers} { // the policy's win
-		for name, value := range own {
-			headers[strings.ToLower(name)] = value
-		}
-	}
+	headers := maps.Clone(cfg.Headers)
+	maps.Copy(headers, pc.Headers) // the policy's win
 	if p.identity, err = newIdentityPlan(names, headers); err != nil {
 		return fail(err)
 	}
@@ -182,6 +178,6 @@ func (c *TokenSourceConfig) build() tokenSource {
 	case c.Query != "":
 		return tokenSource{kind: fromQuery, name: c.Query}
 	default:
-		return tokenSource{kind: fromHeader, name: strings.ToLower(c.Header), scheme: c.Scheme}
+		return tokenSource{kind: fromHeader, name: c.Header, scheme: c.Scheme}
 	}
 }

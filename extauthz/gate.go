@@ -126,7 +126,6 @@ func (g *Gate) Explain(ctx context.Context, r *Request) (Decision, []oidc.Step) 
 // policySet is a configuration ready to decide: immutable, and swapped as a
 // whole.
 type policySet struct {
-	clock           func() time.Time
 	validator       *oidc.Validator
 	policies        []*policy
 	byName          map[string]*policy
@@ -160,7 +159,7 @@ type policy struct {
 // build makes a policy set of a configuration.
 func (g *Gate) build(cfg *Config) (*policySet, error) {
 	set := &policySet{
-		clock: g.clock, budget: cfg.Server.checkTimeout(), allowParams: cfg.Server.PathParameters == PathParametersAllow,
+		budget: cfg.Server.checkTimeout(), allowParams: cfg.Server.PathParameters == PathParametersAllow,
 		byName: map[string]*policy{}, required: map[string]bool{}, loaded: g.clock(),
 	}
 	canonical, err := json.Marshal(cfg)
@@ -198,9 +197,6 @@ func (g *Gate) build(cfg *Config) (*policySet, error) {
 		p, err := buildPolicy(cfg, &cfg.Policies[i], identities)
 		if err != nil {
 			return nil, err
-		}
-		if set.byName[p.name] != nil {
-			return nil, fmt.Errorf("extauthz: two policies have the name %q", p.name)
 		}
 		set.policies = append(set.policies, p)
 		set.byName[p.name] = p

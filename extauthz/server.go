@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -113,10 +114,11 @@ func (g *Gate) observe(ctx context.Context, r *Request, d Decision, start time.T
 	if !g.log.wants(d.Allowed()) {
 		return
 	}
+	path, _, _ := strings.Cut(r.Path, "?")
 	record := decisionRecord{
 		time: now, duration: now.Sub(start),
 		reason: d.Reason(), allowed: d.Allowed(), policy: d.policy, issuer: d.issuer,
-		method: r.Method, host: r.Host, path: withoutQuery(r.Path), source: r.SourceAddress,
+		method: r.Method, host: r.Host, path: path, source: r.SourceAddress,
 		traceID: traceID(ctx), token: d.credential,
 	}
 	if r.Headers != nil {
@@ -126,15 +128,6 @@ func (g *Gate) observe(ctx context.Context, r *Request, d Decision, start time.T
 		record.subject, record.client = d.token.Subject, d.token.ClientID
 	}
 	g.log.add(record)
-}
-
-func withoutQuery(path string) string {
-	for i := 0; i < len(path); i++ {
-		if path[i] == '?' {
-			return path[:i]
-		}
-	}
-	return path
 }
 
 // traceID returns the trace that the check belongs to, by the traceparent in the
