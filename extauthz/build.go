@@ -17,6 +17,20 @@ import (
 // A configuration that [Config.Validate] accepts can be built, but for files
 // that are missing by now.
 
+// ValidatorIssuers returns what an [oidc.Validator] is made of: the issuers of a
+// Config that is valid, in its order. It reads the files that they name and does no
+// other I/O. Tools use it to look at issuers without a gate.
+func (c *Config) ValidatorIssuers() ([]oidc.IssuerConfig, error) {
+	list := make([]oidc.IssuerConfig, len(c.Issuers))
+	for i := range c.Issuers {
+		var err error
+		if list[i], err = c.Issuers[i].build(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // build makes the validator's configuration of an issuer.
 func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	fail := func(err error) (oidc.IssuerConfig, error) {

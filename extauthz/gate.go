@@ -174,12 +174,10 @@ func (g *Gate) build(cfg *Config) (*policySet, error) {
 		Clock:  g.clock,
 		Logger: g.logger, OnFetch: g.metrics.fetched,
 	}
-	for i := range cfg.Issuers {
-		ic, err := cfg.Issuers[i].build()
-		if err != nil {
-			return nil, err
-		}
-		vc.Issuers = append(vc.Issuers, ic)
+	if vc.Issuers, err = cfg.ValidatorIssuers(); err != nil {
+		return nil, err
+	}
+	for i, ic := range vc.Issuers {
 		set.required[ic.Name] = cfg.Issuers[i].Required
 		if ic.Insecure {
 			set.insecureIssuers = append(set.insecureIssuers, ic.Name)

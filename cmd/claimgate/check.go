@@ -73,20 +73,10 @@ The token itself is never printed.
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
 	flags.Lookup("context").DefValue = "" // not "[]"
 	registerYAML(c, "config")
-	complete := func(flag string, values ...string) {
-		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-			panic(err) // the flag does not exist: a mistake in this package
-		}
-	}
-	complete("output", "text", "json")
-	complete("method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-	complete("scheme", "https", "http")
-	files := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	if err := c.RegisterFlagCompletionFunc("token-file", files); err != nil {
-		panic(err) // as above
-	}
+	registerOutput(c)
+	registerWords(c, "method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+	registerWords(c, "scheme", "https", "http")
+	registerFile(c, "token-file")
 	return c
 }
 
@@ -170,20 +160,11 @@ const blanksAndQuotes = " \t\r\n\"'{}"
 const maxTokenFile = 1 << 20
 
 func readToken(file string, stdin io.Reader) (string, error) {
-	in := stdin
-	if file != "-" {
-		opened, err := os.Open(file) //nolint:gosec // the operator names it
-		if err != nil {
-			return "", fmt.Errorf("--token-file: cannot read %s: %w", file, errors.Unwrap(err))
-		}
-		defer opened.Close() //nolint:errcheck // it was only read
-		in = opened
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxTokenFile))
+	text, err := readFile(file, stdin, maxTokenFile)
 	if err != nil {
-		return "", fmt.Errorf("--token-file: cannot read %s: %w", file, cmp.Or(errors.Unwrap(err), err))
+		return "", fmt.Errorf("--token-file: cannot read %w", err)
 	}
-	token := strings.TrimSpace(string(b))
+	token := strings.TrimSpace(text)
 	if token == "" {
 		return "", fmt.Errorf("--token-file: there is no token in %s", file)
 	}
@@ -191,6 +172,25 @@ func readToken(file string, stdin io.Reader) (string, error) {
 		return "", fmt.Errorf("--token-file: there is more than a token in %s: write it alone, without Bearer or JSON around it", file)
 	}
 	return token, nil
+}
+
+// readFile reads a file that the operator names, - for standard input, up to a limit.
+// Its error begins with the file's name.
+func readFile(file string, stdin io.Reader, limit int64) (string, error) {
+	in := stdin
+	if file != "-" {
+		opened, err := os.Open(file) //nolint:gosec // the operator names it
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", file, errors.Unwrap(err))
+		}
+		defer opened.Close() //nolint:errcheck // it was only read
+		in = opened
+	}
+	b, err := io.ReadAll(io.LimitReader(in, limit))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, cmp.Or(errors.Unwrap(err), err))
+	}
+	return string(b), nil
 }
 
 // decide asks a gate in this process. Keys are fetched while the request waits,

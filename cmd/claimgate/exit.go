@@ -21,11 +21,13 @@ const (
 )
 
 const exitCodesHelp = `Exit codes:
-  0  done; for check: the request is allowed
+  0  done; for check: the request is allowed; for inspect: the token could be read and,
+     with --config, no check refuses it
   1  an error: a bad or unreadable configuration, a port in use, a gate that does
-     not answer, a tour that was not as expected
+     not answer, a tour that was not as expected, something that is no readable token
   2  the command line was wrong
-  3  check: the request is denied`
+  3  check: the request is denied; inspect --config: a check refuses the token, or
+     its keys could not be had`
 
 // Errors that have been printed already.
 var (

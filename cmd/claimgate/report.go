@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/claimgate/claimgate/cmd/claimgate/internal/ask"
 	"github.com/claimgate/claimgate/extauthz"
@@ -83,13 +84,18 @@ func pairs(headers []extauthz.Header, r redactor) []headerPair {
 }
 
 func (r checkReport) write(w io.Writer, format string) error {
+	return writeReport(w, format, r, r.text)
+}
+
+// writeReport writes a report for machines or for people.
+func writeReport(w io.Writer, format string, report any, text func() string) error {
 	if format == "json" {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
-		return encoder.Encode(r)
+		return encoder.Encode(report)
 	}
-	_, err := io.WriteString(w, r.text())
+	_, err := io.WriteString(w, text())
 	return err
 }
 
@@ -118,22 +124,28 @@ func (r checkReport) text() string {
 	if len(r.Steps) > 0 {
 		b.WriteString("\n")
 	}
-	for _, s := range r.Steps {
+	b.WriteString(stepLines(r.Steps))
+	return b.String()
+}
+
+func stepLines(steps []reportStep) string {
+	var b strings.Builder
+	for _, s := range steps {
 		mark := "✓"
 		if !s.OK {
 			mark = "✗"
 		}
-		fmt.Fprintf(&b, "%s %-10s %s\n", mark, s.Name, printable(s.Detail))
+		fmt.Fprintf(&b, "%s %-11s %s\n", mark, s.Name, printable(s.Detail))
 	}
 	return b.String()
 }
 
-// printable writes control characters as escapes: what a token says must not
-// steer the terminal.
+// printable replaces control characters and those without a shape: what a token says
+// must not steer the terminal, nor mislead its reader.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '�'
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
 		}
 		return r
 	}, s)

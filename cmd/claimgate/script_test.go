@@ -40,6 +40,7 @@ func (m leakChecked) Run() int {
 //
 //	exits CODE COMMAND...      the command ends with this exit code
 //	issuer                     start an issuer, $ISSUER
+//	issuer-down                its port is closed from now on
 //	token FILE [CLAIM=VALUE]...  write a token of it; FILE.forged is a forged one
 //	expand FILE                replace $VARIABLES in a file
 //	occupy                     listen on a port, $OCCUPIED
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":        exits,
 			"issuer":       startIssuer,
+			"issuer-down":  issuerDown,
 			"token":        writeToken,
 			"expand":       expand,
 			"occupy":       occupy,
@@ -92,6 +94,10 @@ func startIssuer(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Defer(issuer.Close)
 	ts.Setenv("ISSUER", issuer.URL)
 	ts.Value(issuerKey{}).(*holder).issuer = issuer
+}
+
+func issuerDown(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Value(issuerKey{}).(*holder).issuer.Down()
 }
 
 func writeToken(ts *testscript.TestScript, _ bool, args []string) {

@@ -91,14 +91,8 @@ func newLogger(w io.Writer, cfg extauthz.LogConfig) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal reports whether a stream is one.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// registerYAML lets the shell complete a flag with YAML files.
-func registerYAML(c *cobra.Command, flag string) {
-	if err := c.MarkFlagFilename(flag, "yaml", "yml", "json"); err != nil {
-		panic(err) // the flag does not exist: a mistake in this package
-	}
 }
