@@ -1,6 +1,9 @@
 package oidc
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // The three things that a refusal can mean. Use them with [errors.Is]:
 //
@@ -36,7 +39,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := "oidc: " + string(e.Reason)
+	s := "oidc: " + cmp.Or(string(e.Reason), "no reason given")
 	if e.Claim != "" {
 		s += " (" + e.Claim + ")"
 	}

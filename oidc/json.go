@@ -86,8 +86,14 @@ func (v Value) Kind() Kind {
 	}
 }
 
-// Raw returns the JSON text of v as it stood in the document.
-func (v Value) Raw() string { return v.raw }
+// Raw returns the JSON text of v as it stood in the document; null for the zero
+// Value.
+func (v Value) Raw() string {
+	if v.raw == "" {
+		return "null"
+	}
+	return v.raw
+}
 
 // Text returns a string's decoded value, a number's or a boolean's exact text,
 // and "" for everything else.
@@ -185,14 +191,15 @@ func (v Value) Member(name string) (Value, bool) {
 // Members keep their order, numbers and strings their exact text.
 func (v Value) AppendCompact(dst []byte) []byte {
 	inString := false
-	for i := 0; i < len(v.raw); i++ {
-		c := v.raw[i]
+	text := v.Raw()
+	for i := 0; i < len(text); i++ {
+		c := text[i]
 		switch {
 		case inString:
 			if c == '\\' {
 				dst = append(dst, c)
 				i++
-				c = v.raw[i]
+				c = text[i]
 			} else if c == '"' {
 				inString = false
 			}

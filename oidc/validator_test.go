@@ -473,19 +473,6 @@ func TestNewValidatorReportsAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
-func TestTheZeroValidatorRefuses(t *testing.T) {
-	var v oidc.Validator
-	if reason := reasonOf(t, &v, "a.b.c"); reason != oidc.UnknownIssuer {
-		t.Errorf("reason %q", reason)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := v.Run(ctx); err != nil || v.Status() == nil && len(v.Status()) != 0 || v.CacheStats() != (oidc.CacheStats{}) {
-		t.Errorf("Run: %v", err)
-	}
-	v.Close()
-}
-
 // FuzzVerify changes good tokens: what is accepted is exactly what was signed, or
 // the twin n-s of an ECDSA signature. The input is the change rather than the
 // token, since each process that fuzzes makes its own keys.
