@@ -9,17 +9,22 @@ import (
 )
 
 // CacheConfig bounds the cache of verified tokens. Whichever bound is met first
-// evicts the token that was used longest ago.
+// evicts the token that was used longest ago. The zero CacheConfig means no
+// cache: each token is then verified each time. The cache never decides: a
+// cached token is held to its expiry, to the keys that its issuer has now and to
+// the Requirement as another is, and is verified anew after five minutes.
 type CacheConfig struct {
 	MaxEntries int   // 0 turns the cache off
 	MaxBytes   int64 // 0 turns the cache off
 }
 
-// CacheStats counts what the cache of verified tokens did.
+// CacheStats is what the cache of verified tokens did since it was made, and
+// what it holds. All of it is zero while the cache is off.
 type CacheStats struct {
-	Hits, Misses uint64
-	Entries      int
-	Bytes        int64
+	Hits    uint64 // validations that a cached token answered
+	Misses  uint64 // those that it did not, junk among them
+	Entries int    // tokens held now
+	Bytes   int64  // about what the entries take in memory
 }
 
 const (

@@ -9,7 +9,7 @@ import (
 // Challenge is what a resource server says about itself when it refuses a
 // request. The zero value works and has no realm.
 type Challenge struct {
-	Realm            string
+	Realm            string   // of RFC 9110 section 11.5, "" for none; what no header may carry is left out
 	ResourceMetadata string   // URL of RFC 9728, "" if there is none
 	Scopes           []string // all scopes that the resource wants
 }

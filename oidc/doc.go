@@ -22,6 +22,13 @@
 //
 //	token, err := v.Validate(ctx, bearer, oidc.Requirement{})
 //
+// Make one Validator for the whole process and share it: the keys and the cache
+// of verified tokens are its worth. [NewValidator] does no I/O, so a program
+// starts although an issuer is down; whose keys are still missing shows in
+// [Validator.Status]. Run is not needed for right answers, only for quick ones:
+// without it the first token of an issuer waits for a fetch, and refreshes start
+// when a token comes. Close waits until the last goroutine has ended.
+//
 // # What Validate checks
 //
 // In this order, and the first failure is the [Reason]: the size; the compact
@@ -33,7 +40,15 @@
 // the token can name a key or a place to get one.
 //
 // Validate does not check scopes, roles or anything else about what the caller
-// may do, nor whether the token was revoked.
+// may do, nor whether the token was revoked. It does not look for the token in a
+// request either: take it from exactly one Authorization header, and refuse a
+// request with two. The example of a middleware shows all of this.
+//
+// Two things are the caller's to say, since a library cannot guess them. Name
+// the audience: a token for another service of the same issuer is a good token,
+// and only aud tells it from yours. And identify a caller by [Token.Principal]
+// or by Issuer and Subject together, never by Subject alone: issuers hand out
+// the same subjects.
 //
 // # Refusals
 //
@@ -43,6 +58,11 @@
 // caller who may not (403) and a question that cannot be answered now (503).
 // Do not answer 401 for the last: a client would throw a good token away.
 //
+// [Reason.Status], [Reason.ErrorCode], [Reason.Description] and [Challenge] make
+// the answer to the client (RFC 6750, RFC 9470). The error's own text is for logs:
+// it says more than a client should learn, and nothing that is in the token but
+// names of claims.
+//
 // # Keys
 //
 // Keys are trusted because of where they came from: an https URL that was
@@ -51,4 +71,25 @@
 // One odd key in a set is skipped and the rest is used. A token with an unknown
 // key ID causes one fetch, and no more than one each 30 seconds whatever tokens
 // come.
+//
+// Keys live as long as the issuer's answer says, from five minutes to a day, and
+// are fetched again at four fifths of that. While fetches fail the last good
+// keys serve on, for a day unless [KeysConfig] says otherwise; then tokens of
+// that issuer, and only of that one, get [KeysUnavailable]. A key that the issuer
+// takes out of its set stops working at the next fetch, for cached tokens too.
+//
+// # Time and waiting
+//
+// A token that is in the cache, or whose key is in memory, never waits. If
+// Validate has to wait for a fetch it does so until its context or the
+// Requirement's deadline ends, whichever is first; the fetch itself goes on for
+// those who come later. Give requests a deadline: an issuer that hangs then costs
+// its own tokens a 503 and nothing else.
+//
+// # State
+//
+// The package has no global state, reads no environment variables, logs only to
+// [Config.Logger] and starts nothing that [Validator.Close] does not end. Zero
+// values are safe: the zero Validator refuses every token, the zero Reason is
+// answered 500, the zero ClaimRule is satisfied by nothing.
 package oidc

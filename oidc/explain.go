@@ -9,9 +9,9 @@ import (
 // Details may quote claims; they are for the operator who holds the token, not
 // for logs.
 type Step struct {
-	Name   string
-	OK     bool
-	Detail string
+	Name   string // such as "audience"; the names may grow in number
+	OK     bool   // false ends the validation
+	Detail string // one line of no fixed form
 }
 
 // explainer reports steps to whoever asked for them, nil for nobody. Callers ask

@@ -63,11 +63,11 @@ const (
 
 // FetchEvent tells of one fetch of a document from an issuer.
 type FetchEvent struct {
-	IssuerName string
-	Kind       FetchKind
-	Result     FetchResult
-	Duration   time.Duration
-	Err        error // for operators; nil if Result is ok or not_modified
+	IssuerName string        // the configured short name
+	Kind       FetchKind     // which document
+	Result     FetchResult   // safe as a metric label, as are the two above
+	Duration   time.Duration // with the body, by Config.Clock
+	Err        error         // for operators; nil if Result is ok or not_modified
 }
 
 // fetchError is a failed fetch with its result. Its text never repeats what a

@@ -19,11 +19,11 @@ func Presets() []Preset { return []Preset{PresetGeneric, PresetKeycloak} }
 // is tried in order and the first claim that is present wins. A nil list means
 // the preset's.
 type ClaimMappings struct {
-	Subject []ClaimName
-	Client  []ClaimName
-	Scopes  []ClaimName
-	Roles   []ClaimName
-	Tenant  []ClaimName
+	Subject []ClaimName // a string
+	Client  []ClaimName // a string
+	Scopes  []ClaimName // a string of scopes with spaces between them, or a list of scopes
+	Roles   []ClaimName // a string or a list of strings
+	Tenant  []ClaimName // a string
 }
 
 // preset is what a Preset sets.

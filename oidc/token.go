@@ -8,17 +8,17 @@ import "time"
 // A Token is shared by all requests that carry it: treat it and its slices as
 // read-only.
 type Token struct {
-	Issuer     string // the configured issuer identifier; for an alias too
-	IssuerName string // the configured short name
-	Subject    string // "" if absent; unique together with Issuer only
-	ClientID   string // "" if absent
-	Tenant     string // "" if absent
-	ID         string // jti, "" if absent
-	Type       string // the typ header parameter, "" if absent
-	Scopes     []string
-	Roles      []string
-	Audience   []string
-	Expiry     time.Time
+	Issuer     string    // the configured issuer identifier; for an alias too
+	IssuerName string    // the configured short name
+	Subject    string    // "" if absent; unique together with Issuer only
+	ClientID   string    // "" if absent
+	Tenant     string    // "" if absent
+	ID         string    // jti, "" if absent
+	Type       string    // the typ header parameter, "" if absent
+	Scopes     []string  // nil if absent
+	Roles      []string  // nil if absent
+	Audience   []string  // nil if absent
+	Expiry     time.Time // exp; leeway may let a token be accepted a little longer
 	IssuedAt   time.Time // zero if absent
 	Claims     Claims    // all claims, as they were signed
 

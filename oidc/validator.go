@@ -70,8 +70,10 @@ type IssuerConfig struct {
 	DiscoveryURL string
 	// JWKSURL is the key set's URL; with it there is no discovery.
 	JWKSURL string
-	Keys    KeysConfig
-	HTTP    HTTPConfig
+	// Keys says how fresh the keys are kept.
+	Keys KeysConfig
+	// HTTP says how the issuer is reached.
+	HTTP HTTPConfig
 	// Insecure allows plain http off loopback.
 	Insecure bool
 }
@@ -79,8 +81,8 @@ type IssuerConfig struct {
 // ClaimRule demands that a claim holds one of some values. A claim that is a
 // list must contain one. The zero rule is never satisfied.
 type ClaimRule struct {
-	Name   ClaimName
-	Values []Scalar
+	Name   ClaimName // the claim; it must be present
+	Values []Scalar  // one of these must match: see Scalar.Matches
 }
 
 // Matches reports whether the claims satisfy the rule.
