@@ -32,6 +32,12 @@ test: test-unit fuzz test-integration ## Everything: unit tests, short fuzz runs
 test-unit: ## Unit tests and transcripts, with the race detector
 	go test -race ./...
 
+.PHONY: cover
+cover: ## Coverage of the library's statements by its unit tests; under 90 % fails
+	@mkdir -p dist
+	@go test -count=1 -short -coverprofile=dist/oidc.cover ./oidc >dist/oidc.cover.log || { cat dist/oidc.cover.log; exit 1; }
+	@go tool cover -func=dist/oidc.cover | awk '/^total:/ {sub("%", "", $$NF); printf "oidc: %s %% of statements covered\n", $$NF; exit $$NF < 90.0}'
+
 .PHONY: test-integration
 test-integration: build ## A real Envoy with the shipped envoy.yaml before the gate
 	@ENVOY=$$(envoy-config/get-envoy.sh) && export ENVOY && \
