@@ -1,38 +1,28 @@
 package oidc
 
 import (
+	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// HTTPConfig says how an issuer is reached. The zero HTTPConfig is good for
-// issuers with a public certificate.
-type HTTPConfig struct {
-	// RootCAs are the authorities trusted for this issuer's certificate; nil
-	// means the system's.
-	RootCAs *x509.CertPool
-	// Timeout bounds one fetch with its body: 5 s if zero, 60 s at most.
-	Timeout time.Duration
-}
-
 const (
-	defaultFetchTimeout = 5 * time.Second
-	maxFetchTimeout     = 60 * time.Second
-	maxDocumentSize     = 1 << 20 // after decompression
-	maxETagSize         = 1 << 10
+	maxDocumentSize = 1 << 20 // after decompression
+	maxETagSize     = 1 << 10
 )
 
 // FetchKind is what was fetched.
@@ -52,22 +42,24 @@ const (
 	FetchOK          FetchResult = "ok"
 	FetchNotModified FetchResult = "not_modified"
 	FetchTimeout     FetchResult = "timeout"   // not ended in time, body included
-	FetchConnect     FetchResult = "connect"   // name resolution, connection, or an answer that broke off
-	FetchTLS         FetchResult = "tls"       // the handshake failed
+	FetchConnect     FetchResult = "connect"   // name resolution, connection, proxy, or an answer that broke off
+	FetchTLS         FetchResult = "tls"       // the handshake failed, or a file of certificates cannot be used
 	FetchStatus      FetchResult = "status"    // another status than 200; redirects are not followed
 	FetchTooLarge    FetchResult = "too_large" // over 1 MiB after decompression, or over 128 keys
 	FetchMalformed   FetchResult = "malformed" // not the document that was asked for
 	FetchEmpty       FetchResult = "empty"     // a key set without a usable key
-	FetchRefused     FetchResult = "refused"   // an address or a document that the rules forbid
+	FetchRefused     FetchResult = "refused"   // an address or a document that the rules forbid, or no bearer token to send
 )
 
 // FetchEvent tells of one fetch of a document from an issuer.
 type FetchEvent struct {
-	IssuerName string        // the configured short name
-	Kind       FetchKind     // which document
-	Result     FetchResult   // safe as a metric label, as are the two above
-	Duration   time.Duration // with the body, by Config.Clock
-	Err        error         // for operators; nil if Result is ok or not_modified
+	IssuerName string               // the configured short name
+	Kind       FetchKind            // which document
+	Result     FetchResult          // safe as a metric label, as are the two above
+	Duration   time.Duration        // with the body, by Config.Clock
+	Err        error                // for operators; nil if Result is ok or not_modified
+	URL        string               // without what may be secret in it
+	TLS        *tls.ConnectionState // of the answer; nil without TLS or without an answer
 }
 
 // fetchError is a failed fetch with its result. Its text never repeats what a
@@ -85,41 +77,100 @@ func failed(result FetchResult, format string, args ...any) error {
 	return &fetchError{result, fmt.Errorf(format, args...)}
 }
 
-// fetcher gets documents from one issuer.
+// fetcher gets documents from one issuer. It is not for concurrent use.
 type fetcher struct {
 	issuerName string
+	cfg        HTTPConfig
+	insecure   bool
+	origins    []origin // of the configured URLs
+	proxy      *url.URL // nil for none
 	timeout    time.Duration
-	https      *http.Client
-	http       *http.Client // reaches loopback only, unless insecure
 	clock      func() time.Time
 	onFetch    func(FetchEvent)
+	resolver   *net.Resolver // nil means the system's
+
+	// clients are those of the fetch under way. They are made when they are first
+	// needed, from files as they are then, and forgotten with the key that they
+	// hold when the fetch ends.
+	clients map[route]*http.Client
 }
 
-func newFetcher(issuerName string, cfg HTTPConfig, insecure bool, clock func() time.Time, onFetch func(FetchEvent)) *fetcher {
+// route is how a URL is reached.
+type route struct {
+	plain   bool // http
+	trusted bool // of a configured origin: it gets the credentials
+	proxied bool
+}
+
+// newFetcher takes a configuration that was checked.
+func newFetcher(cfg issuerKeysConfig, clock func() time.Time, onFetch func(FetchEvent)) *fetcher {
 	f := &fetcher{
-		issuerName: issuerName, timeout: cfg.Timeout, clock: clock, onFetch: onFetch,
-		https: newHTTPClient(cfg.RootCAs, false),
-		http:  newHTTPClient(cfg.RootCAs, !insecure),
+		issuerName: cfg.name, cfg: cfg.http, insecure: cfg.insecure, clock: clock, onFetch: onFetch,
+		origins: originsOf(cfg.issuer, cfg.discoveryURL, cfg.jwksURL),
+		timeout: cmp.Or(cfg.http.Timeout, defaultFetchTimeout),
+		clients: map[route]*http.Client{},
 	}
-	if f.timeout == 0 {
-		f.timeout = defaultFetchTimeout
-	}
+	f.proxy, _ = parseProxyURL(cfg.http.ProxyURL) // checked; "" is none
 	return f
 }
 
-func newHTTPClient(roots *x509.CertPool, loopbackOnly bool) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			// No proxy from the environment: it would resolve names past our guard.
-			Proxy:                  nil,
-			DialContext:            newDialer(loopbackOnly).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-			ForceAttemptHTTP2:      true,
-			MaxResponseHeaderBytes: 64 << 10,
-			IdleConnTimeout:        time.Second,
-		},
+// routeTo returns how u is reached. Loopback is this machine, not the proxy's.
+func (f *fetcher) routeTo(u *url.URL) route {
+	r := route{plain: u.Scheme == "http", trusted: slices.Contains(f.origins, originOf(u))}
+	r.proxied = f.proxy != nil && !isLoopbackHost(u.Hostname()) && (!r.plain || f.insecure)
+	return r
+}
+
+// client returns the client for a route.
+func (f *fetcher) client(r route) (*http.Client, error) {
+	if c := f.clients[r]; c != nil {
+		return c, nil
+	}
+	dialer := newDialer(r.plain && !f.insecure)
+	dialer.Resolver = f.resolver
+	transport := &http.Transport{
+		// No proxy from the environment: it would resolve names past our guard.
+		Proxy:                  nil,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        time.Second,
+	}
+	roots, err := f.cfg.roots()
+	if err != nil {
+		return nil, &fetchError{FetchTLS, err}
+	}
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	if r.proxied {
+		transport.Proxy = http.ProxyURL(f.proxy)
+		// The transport would show the proxy the client certificate.
+		transport.DialTLSContext = proxyTLS(dialer, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: f.proxy.Hostname()})
+	}
+	if r.trusted {
+		transport.TLSClientConfig.ServerName = f.cfg.ServerName
+		cert, err := f.cfg.clientCertificate()
+		if err != nil {
+			return nil, &fetchError{FetchTLS, err}
+		}
+		if cert != nil {
+			// Whatever authorities the server names: it can still say no.
+			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		}
+	}
+	c := &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	f.clients[r] = c
+	return c, nil
+}
+
+// end forgets the clients. The next fetch is an hour away.
+func (f *fetcher) end() {
+	for _, c := range f.clients {
+		c.CloseIdleConnections()
+	}
+	clear(f.clients)
 }
 
 // request is one document to fetch.
@@ -141,14 +192,14 @@ type response struct {
 // document has not changed. Whatever happens is reported as one event.
 func (f *fetcher) get(ctx context.Context, r request, parse func(body []byte) error) (resp response, err error) {
 	start := f.clock()
-	event := FetchEvent{IssuerName: f.issuerName, Kind: r.kind, Result: FetchMalformed} // stays if parse panics
+	event := FetchEvent{IssuerName: f.issuerName, Kind: r.kind, URL: displayURL(r.url), Result: FetchMalformed} // stays if parse panics
 	defer func() {
 		event.Duration = f.clock().Sub(start)
 		if f.onFetch != nil && context.Cause(ctx) == nil { // a fetch that we gave up says nothing of the issuer
 			f.onFetch(event)
 		}
 	}()
-	resp, err = f.exchange(ctx, r)
+	resp, event.TLS, err = f.exchange(ctx, r)
 	if err == nil && !resp.notModified {
 		err = parse(resp.body)
 	}
@@ -163,7 +214,7 @@ func (f *fetcher) get(ctx context.Context, r request, parse func(body []byte) er
 		event.Result = FetchOK
 	}
 	if err != nil {
-		err = fmt.Errorf("GET %s: %w", displayURL(r.url), err)
+		err = fmt.Errorf("GET %s: %w", event.URL, err)
 	}
 	event.Err = err
 	return resp, err
@@ -175,7 +226,19 @@ func displayURL(u *url.URL) string {
 	return shown.String()
 }
 
-func (f *fetcher) exchange(parent context.Context, r request) (response, error) {
+// exchange sends a request and reads the answer. The state of TLS is that of the
+// answer, also if it is one that does not count.
+func (f *fetcher) exchange(parent context.Context, r request) (response, *tls.ConnectionState, error) {
+	way := f.routeTo(r.url)
+	if way.proxied {
+		if err := checkProxied(r.url.Hostname()); err != nil {
+			return response{}, nil, &fetchError{FetchRefused, err}
+		}
+	}
+	client, err := f.client(way)
+	if err != nil {
+		return response{}, nil, err
+	}
 	ctx, cancel := context.WithTimeout(parent, f.timeout)
 	defer cancel()
 	var tlsFailed atomic.Bool
@@ -187,12 +250,15 @@ func (f *fetcher) exchange(parent context.Context, r request) (response, error) 
 		if errors.As(err, &ue) { // our own text names the URL, without its query
 			err = ue.Err
 		}
+		if way.proxied {
+			err = fmt.Errorf("through the proxy %s: %w", displayURL(f.proxy), err)
+		}
 		switch {
 		case errors.Is(err, errRefused):
 			return &fetchError{FetchRefused, err}
 		case ctx.Err() != nil:
 			return failed(FetchTimeout, "no complete answer within %s", f.timeout)
-		case tlsFailed.Load():
+		case tlsFailed.Load(), errors.Is(err, errProxyTLS):
 			return failed(FetchTLS, "TLS: %w", err)
 		case isBadCompression(err):
 			return failed(FetchMalformed, "bad compression")
@@ -201,9 +267,42 @@ func (f *fetcher) exchange(parent context.Context, r request) (response, error) 
 		}
 	}
 
+	req, err := f.newRequest(ctx, r, way.trusted)
+	if err != nil {
+		return response{}, nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return response{}, nil, explain(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // nothing was written that could be lost
+	if resp.StatusCode == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
+		return response{notModified: true, header: resp.Header}, resp.TLS, nil
+	}
+	if err := checkAnswer(resp); err != nil {
+		return response{}, resp.TLS, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocumentSize+1))
+	switch {
+	case err != nil:
+		err = explain(err)
+	case len(body) > maxDocumentSize:
+		err = failed(FetchTooLarge, "over 1 MiB")
+	case looksLikeHTML(body):
+		err = errHTML()
+	}
+	if err != nil {
+		return response{}, resp.TLS, err
+	}
+	return response{body: body, header: resp.Header}, resp.TLS, nil
+}
+
+// newRequest returns the request for a document. Only a trusted URL gets the
+// bearer token.
+func (f *fetcher) newRequest(ctx context.Context, r request, trusted bool) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url.String(), nil)
 	if err != nil {
-		return response{}, &fetchError{FetchRefused, errors.New("not a URL")}
+		return nil, &fetchError{FetchRefused, errors.New("not a URL")}
 	}
 	req.Header.Set("User-Agent", "claimgate")
 	req.Header.Set("Accept", "application/json")
@@ -216,31 +315,17 @@ func (f *fetcher) exchange(parent context.Context, r request) (response, error) 
 	case r.etag != "":
 		req.Header.Set("If-None-Match", r.etag)
 	}
-	client := f.https
-	if r.url.Scheme == "http" {
-		client = f.http
+	if !trusted {
+		return req, nil
 	}
-	resp, err := client.Do(req)
+	token, err := f.cfg.bearer()
 	if err != nil {
-		return response{}, explain(err)
+		return nil, &fetchError{FetchRefused, err}
 	}
-	defer func() { _ = resp.Body.Close() }() // nothing was written that could be lost
-	if resp.StatusCode == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
-		return response{notModified: true, header: resp.Header}, nil
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+string(token))
 	}
-	if err := checkAnswer(resp); err != nil {
-		return response{}, err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocumentSize+1))
-	switch {
-	case err != nil:
-		return response{}, explain(err)
-	case len(body) > maxDocumentSize:
-		return response{}, failed(FetchTooLarge, "over 1 MiB")
-	case looksLikeHTML(body):
-		return response{}, errHTML()
-	}
-	return response{body: body, header: resp.Header}, nil
+	return req, nil
 }
 
 // checkAnswer judges an answer before its body is read.
@@ -267,10 +352,4 @@ func looksLikeHTML(body []byte) bool {
 func isBadCompression(err error) bool {
 	var corrupt flate.CorruptInputError
 	return errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)
-}
-
-// closeIdle ends the connections that no fetch uses.
-func (f *fetcher) closeIdle() {
-	f.https.CloseIdleConnections()
-	f.http.CloseIdleConnections()
 }

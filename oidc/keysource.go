@@ -62,7 +62,7 @@ func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time
 // fetch gets the issuer's keys. With fresh, caches on the way are passed by and
 // the set is fetched whether it has changed or not.
 func (s *keySource) fetch(ctx context.Context, fresh bool) (fetched, error) {
-	defer s.fetcher.closeIdle() // the next fetch is an hour away
+	defer s.fetcher.end()
 	from, warning, err := s.locate(ctx)
 	if err != nil {
 		return fetched{}, err
@@ -144,17 +144,22 @@ func (s *keySource) discover(ctx context.Context) error {
 			return nil
 		}
 		errs = append(errs, err)
-		var fe *fetchError
-		if !errors.As(err, &fe) || !fe.result.answered() || errors.Is(err, errRefused) {
+		if !answered(err) {
 			break
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// answered reports whether the issuer's server sent a whole answer.
-func (r FetchResult) answered() bool {
-	switch r {
+// answered reports whether a failed fetch got a whole answer from the issuer's
+// server.
+func answered(err error) bool {
+	var fe *fetchError
+	var file *fileError
+	if !errors.As(err, &fe) || errors.As(err, &file) || errors.Is(err, errRefused) {
+		return false
+	}
+	switch fe.result {
 	case FetchTimeout, FetchConnect, FetchTLS:
 		return false
 	default:

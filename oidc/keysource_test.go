@@ -120,12 +120,12 @@ func (l *fetchLog) took() []string {
 func sourceFor(t *testing.T, cfg issuerKeysConfig, clock func() time.Time) (*keySource, *fetchLog) {
 	t.Helper()
 	log := &fetchLog{}
-	f := newFetcher("test", cfg.http, cfg.insecure, clock, log.add)
+	f := newFetcher(cfg, clock, log.add)
 	s, err := newKeySource(cfg, f, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(f.closeIdle)
+	t.Cleanup(f.end)
 	return s, log
 }
 
@@ -253,7 +253,7 @@ func TestResultOfAFetch(t *testing.T) {
 func TestPlainHTTPStaysOnLoopback(t *testing.T) {
 	log := &fetchLog{}
 	u, _ := url.Parse("http://10.255.255.1/keys")
-	f := newFetcher("test", HTTPConfig{}, false, time.Now, log.add)
+	f := newFetcher(issuerKeysConfig{}, time.Now, log.add)
 	_, err := f.get(t.Context(), request{kind: FetchJWKS, url: u}, func([]byte) error { return nil })
 	if err == nil {
 		t.Error("plain http off loopback")
@@ -274,7 +274,12 @@ func TestAFetchOverTLSWithItsOwnAuthority(t *testing.T) {
 }
 
 func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
-	for _, c := range []*http.Client{newHTTPClient(nil, true), newHTTPClient(nil, false)} {
+	f := newFetcher(issuerKeysConfig{}, time.Now, nil)
+	for _, r := range []route{{}, {plain: true}, {trusted: true}} {
+		c, err := f.client(r)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if c.Transport.(*http.Transport).Proxy != nil {
 			t.Error("a proxy resolves names past the address check")
 		}

@@ -86,13 +86,10 @@ func newKeyStore(cfg keyStoreConfig) *keyStore {
 
 // add adds an issuer, before the store is used. Nothing is fetched yet.
 func (s *keyStore) add(cfg issuerKeysConfig) (*issuerKeys, error) {
-	if t := cfg.http.Timeout; t != 0 && (t < 100*time.Millisecond || t > maxFetchTimeout) {
-		return nil, errors.New("HTTP.Timeout is not between 100ms and 1m0s")
-	}
-	if err := cfg.keys.check(); err != nil {
+	if err := errors.Join(cfg.http.check(), cfg.keys.check()); err != nil {
 		return nil, err
 	}
-	source, err := newKeySource(cfg, newFetcher(cfg.name, cfg.http, cfg.insecure, s.clock, s.onFetch), s.clock)
+	source, err := newKeySource(cfg, newFetcher(cfg, s.clock, s.onFetch), s.clock)
 	if err != nil {
 		return nil, err
 	}
