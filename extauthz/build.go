@@ -1,13 +1,8 @@
 package extauthz
 
 import (
-	"cmp"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -36,8 +31,8 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	fail := func(err error) (oidc.IssuerConfig, error) {
 		return oidc.IssuerConfig{}, fmt.Errorf("extauthz: issuer %s: %w", c.Name, err)
 	}
-	roots, err := loadRoots(c.HTTP.CAFile)
-	if err != nil {
+	transport := c.HTTP.build()
+	if err := transport.CheckFiles(); err != nil {
 		return fail(err)
 	}
 	mappings, err := c.ClaimMappings.build()
@@ -62,7 +57,7 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 			Refresh:  time.Duration(c.Keys.Refresh), // zero is not the default written down: it is no upper bound
 			MaxStale: c.Keys.maxStale(), UnknownKeyInterval: c.Keys.unknownKeyInterval(),
 		},
-		HTTP:     oidc.HTTPConfig{RootCAs: roots, Timeout: c.HTTP.timeout()},
+		HTTP:     transport,
 		Insecure: c.Insecure,
 	}, nil
 }
@@ -90,32 +85,11 @@ func (c *ClaimMappingsConfig) build() (oidc.ClaimMappings, error) {
 	return m, nil
 }
 
-// maxCAFile bounds what is read of a file of certificates.
-const maxCAFile = 4 << 20
-
-// loadRoots reads a PEM file of certificate authorities, nil for none: then the
-// system's are trusted.
-func loadRoots(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
+func (c *HTTPConfig) build() oidc.HTTPConfig {
+	return oidc.HTTPConfig{
+		CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, ServerName: c.ServerName,
+		BearerTokenFile: c.BearerTokenFile, ProxyURL: c.ProxyURL, Timeout: c.timeout(),
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator's configuration names it
-	if err != nil {
-		return nil, fmt.Errorf("http.caFile: cannot read %s: %w", path, cmp.Or(errors.Unwrap(err), err))
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxCAFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("http.caFile: cannot read %s: %w", path, cmp.Or(errors.Unwrap(err), err))
-	case len(data) > maxCAFile:
-		return nil, fmt.Errorf("http.caFile: %s is over 4 MiB", path)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("http.caFile: %s has no certificate in PEM form", path)
-	}
-	return pool, nil
 }
 
 // buildPolicy compiles one policy.

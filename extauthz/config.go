@@ -187,14 +187,19 @@ type KeysConfig struct {
 // HTTPConfig says how an issuer is reached.
 type HTTPConfig struct {
 	// PEM file with the certificate authorities to trust instead of the system's.
-	CAFile          string `json:"caFile,omitempty"`
-	CertFile        string `json:"certFile,omitempty" later:"yes"`
-	KeyFile         string `json:"keyFile,omitempty" later:"yes"`
-	ServerName      string `json:"serverName,omitempty" later:"yes"`
-	BearerTokenFile string `json:"bearerTokenFile,omitempty" later:"yes"`
+	CAFile string `json:"caFile,omitempty"`
+	// PEM file with a client certificate and its chain; keyFile belongs to it.
+	CertFile string `json:"certFile,omitempty"`
+	// PEM file with the private key of certFile.
+	KeyFile string `json:"keyFile,omitempty"`
+	// The name that the server's certificate must have, in place of the URL's host.
+	ServerName string `json:"serverName,omitempty"`
+	// File with a bearer token to send. Like the client certificate and serverName, it is for the origins of the configured URLs only.
+	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
 	// Time for one fetch in all: 100ms to 60s.
-	Timeout  Duration `json:"timeout,omitzero"`
-	ProxyURL string   `json:"proxyURL,omitempty" later:"yes"`
+	Timeout Duration `json:"timeout,omitzero"`
+	// http or https URL of a proxy. Loopback is reached without it.
+	ProxyURL string `json:"proxyURL,omitempty"`
 }
 
 // PolicyConfig says what a request must bring, if it is one that the policy

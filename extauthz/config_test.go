@@ -41,7 +41,7 @@ func TestGoodConfigsAreBuilt(t *testing.T) {
 	for _, name := range goodConfigs(t) {
 		cfg := loadGood(t, name)
 		for i := range cfg.Issuers {
-			cfg.Issuers[i].HTTP.CAFile = "" // the only file on disk
+			cfg.Issuers[i].HTTP = HTTPConfig{} // its files are not there
 		}
 		g, err := NewGate(cfg, Options{})
 		if err != nil {
@@ -150,7 +150,11 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 					Roles: []string{"/resource_access/orders/roles"}, Tenant: []string{"tid"},
 				},
 				Keys: KeysConfig{Refresh: Duration(10 * time.Minute), MaxStale: Duration(48 * time.Hour), UnknownKeyInterval: Duration(time.Minute)},
-				HTTP: HTTPConfig{CAFile: "testdata/config/good/certs/ca.pem", Timeout: Duration(3 * time.Second)}, Required: true,
+				HTTP: HTTPConfig{
+					CAFile: "testdata/config/good/certs/ca.pem", CertFile: "testdata/config/good/certs/tls.crt", KeyFile: "testdata/config/good/certs/tls.key",
+					ServerName: "id.internal", BearerTokenFile: "/var/run/secrets/tokens/id",
+					Timeout: Duration(3 * time.Second), ProxyURL: "http://proxy.internal:3128",
+				}, Required: true,
 			},
 			{
 				Issuer: "joe", Name: "joe", Preset: oidc.PresetGeneric, AnyAudience: true,

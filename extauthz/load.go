@@ -78,8 +78,10 @@ func ParseConfig(file string, data []byte) (*Config, error) {
 // resolvePaths makes relative paths relative to dir.
 func (c *Config) resolvePaths(dir string) {
 	for i := range c.Issuers {
-		if f := &c.Issuers[i].HTTP.CAFile; *f != "" && !filepath.IsAbs(*f) {
-			*f = filepath.Join(dir, *f)
+		for _, f := range c.Issuers[i].files() {
+			if *f.path != "" && !filepath.IsAbs(*f.path) {
+				*f.path = filepath.Join(dir, *f.path)
+			}
 		}
 	}
 }

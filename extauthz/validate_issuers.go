@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"cmp"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -188,7 +189,53 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 	if refresh, _ := c.Keys.refresh(); c.Keys.maxStale() < refresh && !f.broken(k.field("refresh")) && !f.broken(k.field("maxStale")) {
 		f.add(k.field("maxStale"), "must be at least keys.refresh (%s), not %s", Duration(refresh), Duration(c.Keys.maxStale()))
 	}
-	checkDuration(f, p.field("http").field("timeout"), c.HTTP.Timeout, 100*time.Millisecond, time.Minute)
+	c.HTTP.validate(f, p.field("http"))
+}
+
+// fileField is a field that names a file, by its path below the issuer.
+type fileField struct {
+	at   fieldPath
+	path *string
+}
+
+// files returns the fields of an issuer that name files.
+func (c *IssuerConfig) files() []fileField {
+	return []fileField{
+		{"http.caFile", &c.HTTP.CAFile}, {"http.certFile", &c.HTTP.CertFile}, {"http.keyFile", &c.HTTP.KeyFile},
+		{"http.bearerTokenFile", &c.HTTP.BearerTokenFile},
+	}
+}
+
+func (c *HTTPConfig) validate(f *faults, p fieldPath) {
+	checkDuration(f, p.field("timeout"), c.Timeout, 100*time.Millisecond, time.Minute)
+	cert, key := p.field("certFile"), p.field("keyFile")
+	switch {
+	case f.broken(cert) || f.broken(key):
+	case c.CertFile != "" && c.KeyFile == "":
+		f.add(cert, "has no private key: name its file in keyFile")
+	case c.KeyFile != "" && c.CertFile == "":
+		f.add(key, "has no certificate: name its file in certFile")
+	}
+	if at := p.field("serverName"); c.ServerName != "" && !f.broken(at) && !isServerName(c.ServerName) {
+		f.add(at, "%s is no host name: write the name in the server's certificate, without scheme and port", quote(c.ServerName))
+	}
+	if at := p.field("proxyURL"); c.ProxyURL != "" && !f.broken(at) {
+		if hasUserinfo(c.ProxyURL) {
+			f.add(at, textUserinfo)
+		} else if err := oidc.CheckProxyURL(c.ProxyURL); err != nil {
+			f.add(at, "is %v: write http:// or https://, the proxy's host and port", err)
+		}
+	}
+}
+
+// isServerName reports whether a certificate can have the name.
+func isServerName(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return len(s) <= 253 && !slices.ContainsFunc(strings.Split(s, "."), func(label string) bool {
+		return !isIssuerName(strings.ReplaceAll(strings.ToLower(label), "_", "a"))
+	})
 }
 
 const textUserinfo = "has a user or password in it: secrets never stand in this file"
