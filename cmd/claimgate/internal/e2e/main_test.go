@@ -44,10 +44,13 @@ func start(t *testing.T, opts lab.Options) *lab.Lab {
 	return l
 }
 
+// encodings are the two forms of a check, by what lab.Options.JoinedHeaders is.
+var encodings = map[string]bool{"raw headers": false, "joined headers": true}
+
 // inBothEncodings runs a test with encode_raw_headers and without it. A verdict
 // must not depend on it.
 func inBothEncodings(t *testing.T, test func(t *testing.T, l *lab.Lab)) {
-	for name, joined := range map[string]bool{"raw headers": false, "joined headers": true} {
+	for name, joined := range encodings {
 		t.Run(name, func(t *testing.T) { test(t, start(t, lab.Options{JoinedHeaders: joined})) })
 	}
 }

@@ -56,8 +56,8 @@ func TestGateDownIs503(t *testing.T) {
 			{Host: "admin.example.com", Path: "/"},
 		} {
 			a := do(t, l, r)
-			if a.Status != 503 || a.Echo.Upstream != "" {
-				t.Errorf("%s%s: %d at %q, want 503 and no upstream", r.Host, r.Path, a.Status, a.Echo.Upstream)
+			if want := fact(t, "no gate"); a.Status != want || a.Echo.Upstream != "" {
+				t.Errorf("%s%s: %d at %q, want %d and no upstream", r.Host, r.Path, a.Status, a.Echo.Upstream, want)
 			}
 		}
 	})

@@ -13,13 +13,15 @@ import (
 	"time"
 )
 
-// Request is an HTTP/1.1 request, to be sent exactly as it is written here.
-// net/http would join headers, change their case and clean the path.
+// Request is a request to be sent exactly as it is written here.
 type Request struct {
 	Method  string      // "" is GET
 	Host    string      // "" is shop.example.com
 	Path    string      // the request target
 	Headers [][2]string // in this order, Host not included
+	HTTP2   bool        // over HTTP/2, where names are in lower case; else HTTP/1.1
+	Body    string      // HTTP/2 only
+	Trailer [2]string   // HTTP/2 only; wants a Body
 }
 
 // Bearer is the Authorization header of a token.
@@ -53,7 +55,17 @@ func (l *Lab) Do(ctx context.Context, request Request) (Answer, error) {
 	if l.EnvoyAddr == "" {
 		return Answer{}, errors.New("the lab has no Envoy")
 	}
-	r := request.WithDefaults()
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	if request.HTTP2 {
+		return l.doHTTP2(ctx, request.WithDefaults())
+	}
+	return l.doHTTP1(ctx, request.WithDefaults())
+}
+
+// doHTTP1 writes the request by hand: net/http would join headers, change their
+// case and clean the path.
+func (l *Lab) doHTTP1(ctx context.Context, r Request) (Answer, error) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.Path, r.Host)
 	closes := true
@@ -66,8 +78,6 @@ func (l *Lab) Do(ctx context.Context, request Request) (Answer, error) {
 	}
 	text.WriteString("\r\n")
 
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.EnvoyAddr)
 	if err != nil {
 		return Answer{}, err
@@ -95,6 +105,43 @@ func (l *Lab) Do(ctx context.Context, request Request) (Answer, error) {
 		return Answer{}, fmt.Errorf("reading the body: %w", err)
 	}
 
+	return answerOf(response, body)
+}
+
+// doHTTP2 has net/http write the frames. In HTTP/2 it leaves headers as they are,
+// but for the case.
+func (l *Lab) doHTTP2(ctx context.Context, r Request) (Answer, error) {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols}
+	defer transport.CloseIdleConnections()
+
+	request, err := http.NewRequestWithContext(ctx, r.Method, "http://"+l.EnvoyAddr, strings.NewReader(r.Body))
+	if err != nil {
+		return Answer{}, err
+	}
+	request.Host = r.Host
+	request.URL.Opaque = r.Path
+	for _, h := range r.Headers {
+		request.Header[h[0]] = append(request.Header[h[0]], h[1])
+	}
+	if r.Trailer[0] != "" {
+		request.ContentLength = -1
+		request.Trailer = http.Header{r.Trailer[0]: {r.Trailer[1]}}
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer response.Body.Close() //nolint:errcheck // read to its end
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return Answer{}, fmt.Errorf("reading the body: %w", err)
+	}
+	return answerOf(response, body)
+}
+
+func answerOf(response *http.Response, body []byte) (Answer, error) {
 	a := Answer{
 		Status:    response.StatusCode,
 		Challenge: response.Header.Values("Www-Authenticate"),

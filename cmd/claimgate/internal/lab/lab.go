@@ -4,6 +4,8 @@
 package lab
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -17,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	envoyconfig "github.com/claimgate/claimgate/envoy-config"
 	"github.com/claimgate/claimgate/extauthz"
 	"github.com/claimgate/claimgate/oidc/oidctest"
 )
@@ -37,18 +40,26 @@ const startTimeout = 60 * time.Second
 // Options say what the lab is made of. The zero value is a lab without Envoy.
 type Options struct {
 	Envoy         string       // path of an Envoy binary; "" for none
+	EnvoyConfig   []byte       // one of the shipped files; nil for envoy.yaml
+	Edit          Edit         // other changes to it; nil for none
 	JoinedHeaders bool         // encode_raw_headers off: the other encoding of a check
+	Gate          string       // host:port that Envoy asks instead of the lab's gate; "" for none
+	Socket        bool         // the gate listens on a Unix socket
 	Policies      string       // YAML of more policies, behind those of the demo
 	Progress      func(string) // told what is being started; nil for nobody
 	Version       string       // of the gate; "" for what the Go tool recorded
 }
+
+// Edit returns changes to Envoy's file as old and new text. Each old text must be
+// there once. It is called when the issuers and the upstreams are up.
+type Edit func(*Lab) [][2]string
 
 // Lab is a running installation. Its fields are not changed after Start.
 type Lab struct {
 	Workforce, Customers *oidctest.Issuer
 
 	Dir       string // configuration and logs, gone after Close
-	GateAddr  string // gRPC
+	GateAddr  string // gRPC: host:port, or the path of a socket
 	AdminAddr string
 	EnvoyAddr string // HTTP, "" without Envoy
 
@@ -103,10 +114,7 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 		}
 		l.upstreams = append(l.upstreams, u)
 	}
-	config, err := Rewire(Addresses{
-		Edge: "127.0.0.1:0", Admin: "127.0.0.1:0", // Envoy chooses free ports and says which
-		Gate: l.GateAddr, Workforce: l.upstreams[0].addr, Customers: l.upstreams[1].addr,
-	}, !opts.JoinedHeaders)
+	config, err := l.envoyConfig(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +124,27 @@ func Start(ctx context.Context, opts Options) (_ *Lab, err error) {
 	}
 	l.EnvoyAddr = l.envoy.edge
 	return l, nil
+}
+
+// envoyConfig is the shipped file with the changes of opts and the lab's addresses.
+func (l *Lab) envoyConfig(opts Options) ([]byte, error) {
+	config := opts.EnvoyConfig
+	if config == nil {
+		config = envoyconfig.Envoy
+	}
+	if opts.Edit != nil {
+		for _, change := range opts.Edit(l) {
+			old, with := []byte(change[0]), []byte(change[1])
+			if n := bytes.Count(config, old); n != 1 {
+				return nil, fmt.Errorf("Envoy's file holds %q %d times, not once", old, n)
+			}
+			config = bytes.Replace(config, old, with, 1)
+		}
+	}
+	return Rewire(config, Addresses{
+		Edge: "127.0.0.1:0", Admin: "127.0.0.1:0", // Envoy chooses free ports and says which
+		Gate: cmp.Or(opts.Gate, l.GateAddr), Workforce: l.upstreams[0].addr, Customers: l.upstreams[1].addr,
+	}, !opts.JoinedHeaders)
 }
 
 func (l *Lab) startGate(ctx context.Context, opts Options) error {
@@ -128,6 +157,13 @@ func (l *Lab) startGate(ctx context.Context, opts Options) error {
 			return fmt.Errorf("claimgate.yaml names %s %d times, not once", issuer.shown, n)
 		}
 		config = strings.Replace(config, issuer.shown, issuer.real, 1)
+	}
+	if opts.Socket {
+		const tcp = "  listen: 127.0.0.1:0\n  drainDelay"
+		if !strings.Contains(config, tcp) {
+			return errors.New("claimgate.yaml has no server.listen to change")
+		}
+		config = strings.Replace(config, tcp, "  listen: unix:"+filepath.Join(l.Dir, "gate.sock")+"\n  drainDelay", 1)
 	}
 	file := filepath.Join(l.Dir, "claimgate.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

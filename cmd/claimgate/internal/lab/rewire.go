@@ -5,35 +5,36 @@ import (
 	"net"
 
 	"go.yaml.in/yaml/v4"
-
-	envoyconfig "github.com/claimgate/claimgate/envoy-config"
 )
 
-// Addresses are the five socket addresses of envoy.yaml, as host:port.
+// Addresses are where the parts of a shipped file are, as host:port. Gate may be
+// the path of a socket instead.
 type Addresses struct {
 	Edge, Admin, Gate, Workforce, Customers string
 }
 
-// Rewire returns the shipped envoy.yaml with other addresses, and otherwise as
-// it stands. It fails unless the file holds exactly the five addresses that it
-// is known to hold, so that an edited file cannot slip by.
-func Rewire(to Addresses, rawHeaders bool) ([]byte, error) {
+// socketPath is that of the gate in the shipped files.
+const socketPath = "/run/claimgate/gate.sock"
+
+// Rewire returns a shipped file with other addresses, and otherwise as it
+// stands. It fails if the file names an address that is not known, names one
+// twice, or lacks the listener, the admin port or the gate, so that an edited
+// file cannot slip by.
+func Rewire(config []byte, to Addresses, rawHeaders bool) ([]byte, error) {
 	var doc yaml.Node
-	if err := yaml.Load(envoyconfig.Envoy, &doc); err != nil {
-		return nil, fmt.Errorf("envoy.yaml: %w", err)
+	if err := yaml.Load(config, &doc); err != nil {
+		return nil, fmt.Errorf("Envoy's file: %w", err)
 	}
-	moves := map[string]string{
-		"127.0.0.1:8080": to.Edge,
-		"127.0.0.1:9901": to.Admin,
-		"127.0.0.1:9191": to.Gate,
-		"127.0.0.1:8081": to.Workforce,
-		"127.0.0.1:8082": to.Customers,
-	}
+	m := moves{to: map[string]string{
+		"edge": to.Edge, "admin": to.Admin, "gate": to.Gate, "workforce": to.Workforce, "customers": to.Customers,
+	}, met: map[string]bool{}}
 	raw := 0
 	err := walk(&doc, func(key string, value *yaml.Node) error {
 		switch key {
 		case "socket_address":
-			return move(value, moves)
+			return m.socketAddress(value)
+		case "pipe":
+			return m.pipe(value)
 		case "encode_raw_headers":
 			raw++
 			value.Value = fmt.Sprint(rawHeaders)
@@ -43,30 +44,65 @@ func Rewire(to Addresses, rawHeaders bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(moves) != 0 || raw != 1 {
-		return nil, fmt.Errorf("envoy.yaml: %d known addresses were not found, encode_raw_headers was found %d times", len(moves), raw)
+	for _, must := range []string{"edge", "admin", "gate"} {
+		if !m.met[must] {
+			return nil, fmt.Errorf("Envoy's file lacks the address of the %s", must)
+		}
+	}
+	if raw != 1 {
+		return nil, fmt.Errorf("Envoy's file has encode_raw_headers %d times, not once", raw)
 	}
 	return yaml.Dump(&doc)
 }
 
-// move replaces one address and crosses it off the list.
-func move(socket *yaml.Node, moves map[string]string) error {
-	address, port := member(socket, "address"), member(socket, "port_value")
-	if address == nil || port == nil {
-		return fmt.Errorf("envoy.yaml:%d: a socket_address without address or port_value", socket.Line)
+// places are the addresses of the shipped files, and what listens there.
+var places = map[string]string{
+	"127.0.0.1:8080": "edge", "0.0.0.0:8080": "edge",
+	"127.0.0.1:9901":           "admin",
+	"127.0.0.1:9191":           "gate",
+	"/run/claimgate/gate.sock": "gate",
+	"127.0.0.1:8081":           "workforce",
+	"127.0.0.1:8082":           "customers",
+}
+
+// moves are the new addresses by place, and the places that were met.
+type moves struct {
+	to  map[string]string
+	met map[string]bool
+}
+
+// socketAddress replaces a host and its port.
+func (m moves) socketAddress(socket *yaml.Node) error {
+	host, port := member(socket, "address"), member(socket, "port_value")
+	if host == nil || port == nil {
+		return fmt.Errorf("Envoy's file, line %d: a socket_address without address or port_value", socket.Line)
 	}
-	from := net.JoinHostPort(address.Value, port.Value)
-	to, known := moves[from]
-	if !known {
-		return fmt.Errorf("envoy.yaml:%d: unknown or repeated address %s", socket.Line, from)
-	}
-	delete(moves, from)
-	host, number, err := net.SplitHostPort(to)
+	to, err := m.move(net.JoinHostPort(host.Value, port.Value), socket.Line)
 	if err != nil {
 		return err
 	}
-	address.Value, port.Value = host, number
-	return nil
+	host.Value, port.Value, err = net.SplitHostPort(to)
+	return err
+}
+
+// pipe replaces the path of a Unix socket.
+func (m moves) pipe(pipe *yaml.Node) (err error) {
+	path := member(pipe, "path")
+	if path == nil {
+		return fmt.Errorf("Envoy's file, line %d: a pipe without path", pipe.Line)
+	}
+	path.Value, err = m.move(path.Value, pipe.Line)
+	return err
+}
+
+// move returns where the thing at an address is now.
+func (m moves) move(from string, line int) (string, error) {
+	place, known := places[from]
+	if !known || m.met[place] {
+		return "", fmt.Errorf("Envoy's file, line %d: unknown or repeated address %s", line, from)
+	}
+	m.met[place] = true
+	return m.to[place], nil
 }
 
 // walk calls visit for each member of each mapping.

@@ -15,7 +15,7 @@ var there = lab.Addresses{
 }
 
 func TestRewireChangesNothingButAddresses(t *testing.T) {
-	rewired, err := lab.Rewire(there, true)
+	rewired, err := lab.Rewire(envoyconfig.Envoy, there, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestRewireChangesNothingButAddresses(t *testing.T) {
 }
 
 func TestRewireSwitchesTheEncoding(t *testing.T) {
-	rewired, err := lab.Rewire(there, false)
+	rewired, err := lab.Rewire(envoyconfig.Envoy, there, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -16,6 +17,8 @@ type Echo struct {
 	Method   string              `json:"method"`
 	Path     string              `json:"path"`
 	Identity map[string][]string `json:"identity"` // every header that a careless reader might take for one
+
+	Trailer map[string][]string `json:"trailer,omitempty"` // what came behind the body, if anything may
 
 	// What of the client's credentials came along.
 	Authorization []string `json:"authorization,omitempty"`
@@ -34,7 +37,11 @@ func startUpstream(name string) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	var protocols http.Protocols // Envoy speaks HTTP/1.1 unless its cluster says otherwise
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	u := &upstream{addr: l.Addr().String(), server: &http.Server{
+		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { echo(name, w, r) }),
 	}}
@@ -52,13 +59,14 @@ func echo(name string, w http.ResponseWriter, r *http.Request) {
 		upgrade(name, w, r)
 		return
 	}
+	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20)) // trailers come behind it
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(echoOf(name, r)) // the client may be gone
 }
 
 func echoOf(name string, r *http.Request) Echo {
 	return Echo{
-		Upstream: name, Method: r.Method, Path: r.RequestURI, Identity: identityOf(r.Header),
+		Upstream: name, Method: r.Method, Path: r.RequestURI, Identity: identityOf(r.Header), Trailer: r.Trailer,
 		Authorization: r.Header.Values("Authorization"), Cookie: r.Header.Values("Cookie"),
 	}
 }
