@@ -117,12 +117,12 @@ func TestScalarsMatchByTypeAndValue(t *testing.T) {
 
 func TestPresetsNameClaimsThatParse(t *testing.T) {
 	for _, p := range Presets() {
-		rules, ok := p.rules()
+		rules, ok := p.Rules()
 		if !ok {
 			t.Fatalf("preset %s has no rules", p)
 		}
-		m := rules.mappings
-		for _, list := range [][]ClaimName{m.Subject, m.Client, m.Scopes, m.Roles, m.Tenant} {
+		m := rules.Mappings
+		for _, list := range [][]ClaimName{m.Subject, m.Client, m.Scopes, m.Roles, m.Tenant, m.Audience} {
 			for _, n := range list {
 				if n.String() == "" {
 					t.Errorf("preset %s has a claim name that does not parse", p)

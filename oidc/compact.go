@@ -21,6 +21,8 @@ type header struct {
 	hasKID bool
 	typ    string
 	hasTyp bool
+
+	hasNonce bool // of use for a message only
 }
 
 // compact is a token taken apart. Nothing in it is verified.
@@ -139,6 +141,8 @@ func parseHeader(s string) (header, *Error) {
 			if value.Kind() != KindString || len(h.kid) > maxKeyIDSize {
 				return h, &Error{Reason: MalformedToken, Claim: "kid", Err: errors.New("not a string of 256 bytes at most")}
 			}
+		case "nonce":
+			h.hasNonce = true
 		case "typ":
 			h.typ, h.hasTyp = value.Text(), true
 			if value.Kind() != KindString {

@@ -136,8 +136,8 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rules, _ := PresetGeneric.rules()
-		iss := &issuer{id: "a", name: "a", mappings: rules.mappings}
+		rules, _ := PresetGeneric.Rules()
+		iss := &issuer{id: "a", name: "a", mappings: rules.Mappings}
 		tok := &Token{}
 		times, refused := iss.readClaims(claims, tok)
 		if refused != nil {

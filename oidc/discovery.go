@@ -36,6 +36,15 @@ func parseMetadata(body []byte) (metadata, error) {
 	return m, nil
 }
 
+// issuerOf returns the document's issuer, with the tenant of the issuer that was
+// asked for in it if Entra wrote one document for all tenants.
+func (m metadata) issuerOf(asked string) string {
+	if _, ok := tenantIDIn(m.issuer, asked); ok {
+		return asked
+	}
+	return m.issuer
+}
+
 // keysURL returns where the metadata's keys are, if the document may be
 // believed: it must name the issuer that was asked for, byte for byte (OpenID
 // Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3), and may lead to

@@ -22,6 +22,7 @@ type issuerKeysConfig struct {
 	keys                  KeysConfig
 	http                  HTTPConfig
 	insecure              bool
+	templateMetadata      bool // the metadata's issuer may have {tenantid}
 }
 
 const (
@@ -106,7 +107,7 @@ const (
 	noKeys    outcome = iota // no usable snapshot
 	verified                 // by a key of the snapshot
 	unknown                  // no key has the token's kid
-	unfit                    // no key with that kid can verify the algorithm
+	unfit                    // no key with that kid is for such a token
 	ambiguous                // no kid, and not exactly one key that could be meant
 	forged                   // no candidate verifies the signature
 )
@@ -115,8 +116,8 @@ const (
 var (
 	errNoKeys     = errors.New("no usable keys of the issuer")
 	errUnknown    = errors.New("the issuer has no key of this kid")
-	errUnfit      = errors.New("the issuer's key of this kid is not for this algorithm")
-	errAmbiguous  = errors.New("no kid, and the issuer has not exactly one key for this algorithm")
+	errUnfit      = errors.New("the issuer's key of this kid is for another algorithm, use or issuer")
+	errAmbiguous  = errors.New("no kid, and the issuer has not exactly one key for such a token")
 	errForged     = errors.New("the signature does not fit the issuer's key")
 	errCrowd      = errors.New("too many requests wait for the issuer's keys")
 	errBudget     = errors.New("the fetch of the issuer's keys did not end in time")
@@ -150,14 +151,14 @@ func (o outcome) refusal(obstacle error) (uint64, Reason, error) {
 }
 
 // verify reports whether try accepts one of the issuer's keys that a token with
-// this algorithm and key ID may be signed with: the reason is "" then, and the
+// this hint may be signed with: the reason is "" then, and the
 // generation is that of the keys.
 //
 // It returns at once while there are usable keys and one of them is meant. It
 // waits for a fetch, and at most until ctx ends, if there are no usable keys, if
 // the key is unknown, or if the signature is bad and the keys are no longer
 // young; the last two at most once in unknownKeyInterval, whatever the tokens.
-func (k *issuerKeys) verify(ctx context.Context, alg Algorithm, kid string, hasKID bool, try func(crypto.PublicKey) bool, explain func(string)) (generation uint64, reason Reason, err error) {
+func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.PublicKey) bool, explain func(string)) (generation uint64, reason Reason, err error) {
 	startedBefore := k.started.Load()
 	conclusive := false // a fetch that began after the request has succeeded
 	for {
@@ -166,9 +167,9 @@ func (k *issuerKeys) verify(ctx context.Context, alg Algorithm, kid string, hasK
 		result := noKeys
 		if snap.usable(now, k.cfg.maxStale()) {
 			k.refreshUnattended(now)
-			result = snap.match(alg, kid, hasKID, try)
+			result = snap.match(hint, try)
 			if explain != nil {
-				explain(snap.describe(result, kid, hasKID, now))
+				explain(snap.describe(result, hint, now))
 			}
 			if result == verified {
 				return snap.generation, "", nil
@@ -203,8 +204,8 @@ func (k *issuerKeys) verify(ctx context.Context, alg Algorithm, kid string, hasK
 }
 
 // match tries the snapshot's keys.
-func (s *keySnapshot) match(alg Algorithm, kid string, hasKID bool, try func(crypto.PublicKey) bool) outcome {
-	keys, known := s.set.candidates(kid, hasKID, alg)
+func (s *keySnapshot) match(hint keyHint, try func(crypto.PublicKey) bool) outcome {
+	keys, known := s.set.candidates(hint)
 	for _, key := range keys {
 		if try(key.pub) {
 			return verified
@@ -213,7 +214,7 @@ func (s *keySnapshot) match(alg Algorithm, kid string, hasKID bool, try func(cry
 	switch {
 	case len(keys) > 0:
 		return forged
-	case !hasKID:
+	case !hint.hasKID:
 		return ambiguous
 	case known:
 		return unfit
@@ -222,13 +223,13 @@ func (s *keySnapshot) match(alg Algorithm, kid string, hasKID bool, try func(cry
 	}
 }
 
-func (s *keySnapshot) describe(o outcome, kid string, hasKID bool, now time.Time) string {
+func (s *keySnapshot) describe(o outcome, hint keyHint, now time.Time) string {
 	result := "a candidate fits"
 	if o != verified {
 		result = o.cause().Error()
 	}
 	return fmt.Sprintf("kid %s, among %d usable keys fetched %s ago: %s",
-		optional(kid, hasKID), len(s.set.keys), now.Sub(s.fetchedAt).Round(time.Second), result)
+		optional(hint.kid, hint.hasKID), len(s.set.keys), now.Sub(s.fetchedAt).Round(time.Second), result)
 }
 
 func boarded(f *flight, obstacle error) string {

@@ -137,7 +137,7 @@ func never(crypto.PublicKey) bool { return false }
 // ask verifies a token with a kid, signed by the given key.
 func (b *bench) ask(kid string, try func(crypto.PublicKey) bool) Reason {
 	b.Helper()
-	_, reason, err := b.keys.verify(b.Context(), ES256, kid, true, try, nil)
+	_, reason, err := b.keys.verify(b.Context(), keyHint{alg: ES256, kid: kid, hasKID: true}, try, nil)
 	if (reason == "") != (err == nil) {
 		b.Errorf("reason %q with error %v", reason, err)
 	}
@@ -263,7 +263,7 @@ func TestBadSignaturesCauseNoFetchWhileKeysAreYoung(t *testing.T) {
 				b.warm()
 				flood := func() {
 					for range 200 {
-						_, reason, _ := b.keys.verify(b.Context(), tt.alg, tt.kid, tt.hasKID, never, nil)
+						_, reason, _ := b.keys.verify(b.Context(), keyHint{alg: tt.alg, kid: tt.kid, hasKID: tt.hasKID}, never, nil)
 						b.want(reason, tt.want)
 					}
 				}
@@ -303,7 +303,7 @@ func TestBadSignatureDuringAnOutageIsStillBad(t *testing.T) {
 			b.want(b.ask("a", never), BadSignature)
 		}
 		b.wantFetches(2, 1)
-		_, reason, _ := b.keys.verify(b.Context(), RS256, "a", true, never, nil)
+		_, reason, _ := b.keys.verify(b.Context(), keyHint{alg: RS256, kid: "a", hasKID: true}, never, nil)
 		b.want(reason, KeysUnavailable)
 	})
 }
@@ -313,7 +313,7 @@ func TestAmbiguousTokenWithoutKeyID(t *testing.T) {
 		b.issuer.set = mustSet(b.T, b.a, b.b)
 		b.warm()
 		time.Sleep(2 * youngKeys)
-		_, reason, _ := b.keys.verify(b.Context(), ES256, "", false, signedBy(b.T, b.a), nil)
+		_, reason, _ := b.keys.verify(b.Context(), keyHint{alg: ES256, kid: "", hasKID: false}, signedBy(b.T, b.a), nil)
 		b.want(reason, UnknownKey)
 		b.wantFetches(1, 0)
 	})
@@ -468,7 +468,7 @@ func TestWaitEndsWithTheRequestAndTheFetchGoesOn(t *testing.T) {
 		b.issuer.hold = hold
 		for range 2 * maxWaiters { // those who leave make room
 			ctx, cancel := context.WithTimeout(b.Context(), 150*time.Millisecond)
-			_, reason, err := b.keys.verify(ctx, ES256, "a", true, signedBy(b.T, b.a), nil)
+			_, reason, err := b.keys.verify(ctx, keyHint{alg: ES256, kid: "a", hasKID: true}, signedBy(b.T, b.a), nil)
 			cancel()
 			b.want(reason, KeysUnavailable)
 			if !errors.Is(err, errBudget) {
@@ -531,7 +531,7 @@ func TestWithoutKeysOnlyADueFetchIsMade(t *testing.T) {
 			}
 			b.wantFetches(failures+1, 0)
 		}
-		_, _, err := b.keys.verify(b.Context(), ES256, "a", true, never, nil)
+		_, _, err := b.keys.verify(b.Context(), keyHint{alg: ES256, kid: "a", hasKID: true}, never, nil)
 		if !errors.Is(err, errDown) {
 			b.Errorf("error %v does not say what is wrong", err)
 		}
@@ -658,7 +658,7 @@ func TestExplanation(t *testing.T) {
 		time.Sleep(time.Minute)
 		var said []string
 		for range 2 {
-			_, reason, _ := b.keys.verify(b.Context(), ES256, "b", true, never, func(s string) { said = append(said, s) })
+			_, reason, _ := b.keys.verify(b.Context(), keyHint{alg: ES256, kid: "b", hasKID: true}, never, func(s string) { said = append(said, s) })
 			b.want(reason, UnknownKey)
 		}
 		wantStrings(b.T, "explanation", said,

@@ -21,6 +21,8 @@ type key struct {
 	hasKID bool
 	pub    crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 	algs   algSet           // what it may verify; never empty
+	use    string           // "" if it does not say
+	issuer string           // the one whose tokens it may verify, perhaps with {tenantid}; "" if it does not say
 }
 
 const (
@@ -48,6 +50,7 @@ var (
 	errKeyExponent   = errors.New("the RSA exponent is not an odd number from 3 to 2147483647 in base64url")
 	errKeyAlg        = errors.New("alg is unknown, not for signatures, or of another key type")
 	errKeyCert       = errors.New("x5c certifies another key")
+	errKeyIssuer     = errors.New("issuer is not a string that says something")
 )
 
 // jwk is a JSON Web Key (RFC 7517 section 4) that is being read.
@@ -76,6 +79,12 @@ func parseKey(text string) (key, error) {
 	}
 	if err := j.checkUse(); err != nil {
 		return k, err
+	}
+	k.use = j.text("use")
+	if issuer, ok := j.member("issuer"); ok {
+		if k.issuer = j.text("issuer"); issuer.Kind() != KindString || k.issuer == "" {
+			return k, errKeyIssuer
+		}
 	}
 	if k.pub, k.algs, err = j.publicKey(); err != nil {
 		return k, err

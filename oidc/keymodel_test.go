@@ -113,7 +113,7 @@ func runModel(t *testing.T, random *rand.Rand) {
 				requests.Go(func() {
 					ctx, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
 					defer cancel()
-					_, reason, err := keys.verify(ctx, ES256, name, true, try, nil)
+					_, reason, err := keys.verify(ctx, keyHint{alg: ES256, kid: name, hasKID: true}, try, nil)
 					switch reason {
 					case "", UnknownKey, BadSignature, KeysUnavailable:
 					default:
@@ -190,10 +190,10 @@ func TestReadersDuringRefreshes(t *testing.T) {
 		crowd.Go(func() {
 			for range 500 {
 				ahead.Add(int64(time.Second))
-				if _, reason, err := keys.verify(t.Context(), ES256, "a", true, try, nil); err != nil {
+				if _, reason, err := keys.verify(t.Context(), keyHint{alg: ES256, kid: "a", hasKID: true}, try, nil); err != nil {
 					t.Errorf("%s: %v", reason, err)
 				}
-				_, _, _ = keys.verify(t.Context(), ES256, "nobody's", true, never, nil)
+				_, _, _ = keys.verify(t.Context(), keyHint{alg: ES256, kid: "nobody's", hasKID: true}, never, nil)
 				_ = keys.status()
 				keys.current()
 			}
@@ -223,7 +223,7 @@ func TestIssuersAreAddedByTheRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, reason, err := k.verify(t.Context(), ES256, "a", true, signedBy(t, a), nil); err != nil {
+	if _, reason, err := k.verify(t.Context(), keyHint{alg: ES256, kid: "a", hasKID: true}, signedBy(t, a), nil); err != nil {
 		t.Errorf("%s: %v", reason, err)
 	}
 	wantStrings(t, "events", log.took(), "jwks ok")

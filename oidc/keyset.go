@@ -127,32 +127,58 @@ func digestKeys(keys []key) digest {
 			panic(err)
 		}
 		h := sha256.New()
-		var head [11]byte // fixed size, so that kid and key cannot run into each other
-		binary.BigEndian.PutUint64(head[:], uint64(len(k.kid)))
+		var head [3]byte
 		if k.hasKID {
-			head[8] = 1
+			head[0] = 1
 		}
-		binary.BigEndian.PutUint16(head[9:], uint16(k.algs))
+		binary.BigEndian.PutUint16(head[1:], uint16(k.algs))
 		h.Write(head[:])
-		h.Write([]byte(k.kid))
-		h.Write(der)
+		for _, part := range []string{k.kid, k.use, k.issuer, string(der)} {
+			var size [8]byte // before each part, so that they cannot run into each other
+			binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+			h.Write(size[:])
+			h.Write([]byte(part))
+		}
 		sums[i] = h.Sum(nil)
 	}
 	slices.SortFunc(sums, bytes.Compare)
 	return sha256.Sum256(bytes.Join(sums, nil))
 }
 
-// candidates returns the keys that a token's signature is to be tried with.
-// With a key ID these are the keys of exactly that ID that can verify alg, a
-// few at most; known tells whether there is any key of that ID. Without one
-// there must be exactly one key that can verify alg: to try all of them would
-// let a token choose by trial.
-func (s *keySet) candidates(kid string, hasKID bool, alg Algorithm) (keys []key, known bool) {
-	if hasKID {
-		named := s.byKID[kid]
-		return limit(fitting(named, alg)), len(named) > 0
+// keyHint is what a token, and the issuer that it belongs to, say about the key
+// that it may be signed with.
+type keyHint struct {
+	alg      Algorithm
+	kid      string
+	hasKID   bool
+	uses     []string // accepted values of use; nil: all that parseKey lets in
+	issuers  []string // of which a key that is bound to an issuer must name one
+	tenantID string   // what {tenantid} in the key's issuer stands for, "" if unknown
+}
+
+// fits reports whether k may verify such a token.
+func (h *keyHint) fits(k *key) bool {
+	if k.algs&h.alg.bit() == 0 || h.uses != nil && !slices.Contains(h.uses, k.use) {
+		return false
 	}
-	fit := fitting(s.keys, alg)
+	if k.issuer == "" {
+		return true
+	}
+	bound, ok := fillTenantID(k.issuer, h.tenantID)
+	return ok && slices.Contains(h.issuers, bound)
+}
+
+// candidates returns the keys that a token's signature is to be tried with.
+// With a key ID these are the keys of exactly that ID that fit, a few at most;
+// known tells whether there is any key of that ID. Without one there must be
+// exactly one key that fits: to try all of them would let a token choose by
+// trial.
+func (s *keySet) candidates(h keyHint) (keys []key, known bool) {
+	if h.hasKID {
+		named := s.byKID[h.kid]
+		return limit(fitting(named, &h)), len(named) > 0
+	}
+	fit := fitting(s.keys, &h)
 	if len(fit) != 1 {
 		return nil, false
 	}
@@ -161,10 +187,9 @@ func (s *keySet) candidates(kid string, hasKID bool, alg Algorithm) (keys []key,
 
 func limit(keys []key) []key { return keys[:min(len(keys), maxCandidates)] }
 
-// fitting returns the keys that can verify alg. It allocates only if some
-// cannot.
-func fitting(keys []key, alg Algorithm) []key {
-	misfit := func(k key) bool { return k.algs&alg.bit() == 0 }
+// fitting returns the keys that fit. It allocates only if some do not.
+func fitting(keys []key, h *keyHint) []key {
+	misfit := func(k key) bool { return !h.fits(&k) }
 	if !slices.ContainsFunc(keys, misfit) {
 		return keys
 	}

@@ -209,7 +209,7 @@ func TestCandidates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			keys, known := set.candidates(tt.kid, tt.hasKID, tt.alg)
+			keys, known := set.candidates(keyHint{alg: tt.alg, kid: tt.kid, hasKID: tt.hasKID})
 			if len(keys) != tt.want || known != tt.known {
 				t.Errorf("%d candidates, known %t; want %d, %t", len(keys), known, tt.want, tt.known)
 			}
@@ -229,7 +229,7 @@ func TestUsualLookupDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(100, func() { set.candidates("e2", true, ES256) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { set.candidates(keyHint{alg: ES256, kid: "e2", hasKID: true}) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
 }

@@ -14,6 +14,7 @@ import (
 type keySource struct {
 	issuer   string
 	insecure bool
+	template bool // the metadata's issuer may have {tenantid}
 	keys     KeysConfig
 	clock    func() time.Time
 	fetcher  *fetcher
@@ -37,7 +38,7 @@ type fetched struct {
 }
 
 func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time) (*keySource, error) {
-	s := &keySource{issuer: cfg.issuer, insecure: cfg.insecure, keys: cfg.keys, clock: clock, fetcher: fetcher}
+	s := &keySource{issuer: cfg.issuer, insecure: cfg.insecure, template: cfg.templateMetadata, keys: cfg.keys, clock: clock, fetcher: fetcher}
 	plainHTTP := func(u *url.URL) bool { return cfg.insecure || isLoopbackHost(u.Hostname()) }
 	var err error
 	switch {
@@ -178,6 +179,9 @@ func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
 		m, err := parseMetadata(body)
 		if err != nil {
 			return err
+		}
+		if s.template {
+			m.issuer = m.issuerOf(s.issuer)
 		}
 		known.keysURL, err = m.keysURL(s.issuer, form, s.insecure)
 		return err

@@ -111,7 +111,7 @@ func TestBackgroundRefreshesQueue(t *testing.T) {
 		// A request does not queue.
 		quick := &fakeIssuer{set: mustSet(t, jwk), life: time.Hour}
 		k := store.addSource(issuerKeysConfig{name: "quick"}, quick.fetch)
-		if _, reason, err := k.verify(t.Context(), ES256, "a", true, signedBy(t, jwk), nil); err != nil {
+		if _, reason, err := k.verify(t.Context(), keyHint{alg: ES256, kid: "a", hasKID: true}, signedBy(t, jwk), nil); err != nil {
 			t.Errorf("%s: %v", reason, err)
 		}
 	})

@@ -124,7 +124,7 @@ func verifyJWS(token, jwks string) (payload string, _ Reason) {
 	if !ok {
 		return "", BadSignature
 	}
-	switch (&keySnapshot{set: set}).match(c.header.alg, c.header.kid, c.header.hasKID, s.verifiedBy) {
+	switch (&keySnapshot{set: set}).match(keyHint{alg: c.header.alg, kid: c.header.kid, hasKID: c.header.hasKID}, s.verifiedBy) {
 	case verified:
 		return payload, ""
 	case forged:

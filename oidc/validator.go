@@ -32,12 +32,13 @@ type Config struct {
 // accepted.
 type IssuerConfig struct {
 	// Issuer is compared with the claim iss byte for byte. Unless JWKSURL is
-	// set it must be an https URL, or http on loopback. Required.
+	// set it must be an https URL, or http on loopback. With [PresetSPIFFE] it
+	// is a trust domain, such as spiffe://example.org. Required.
 	Issuer string
 	// Name is short and unique, for headers, metrics, logs and policies.
 	// Required: lower-case letters, digits and inner hyphens, 63 at most.
 	Name string
-	// Aliases are further exact values of iss.
+	// Aliases are further exact values of iss. Some presets add to them.
 	Aliases []string
 	// Preset is the kind of provider; zero means generic.
 	Preset Preset
@@ -53,7 +54,8 @@ type IssuerConfig struct {
 	// without case and without "application/"; "none" stands for a token that
 	// has none. Nil means the preset's, by default at+jwt, JWT and none.
 	TokenTypes []string
-	// IDTokens accepts ID tokens in place of access tokens.
+	// IDTokens accepts ID tokens in place of access tokens. Some presets do so
+	// without it.
 	IDTokens bool
 	// Require lists what every token of this issuer must have.
 	Require []ClaimRule
@@ -103,26 +105,31 @@ type Validator struct {
 	clock   func() time.Time
 	issuers []*issuer          // in the order of the configuration
 	byIss   map[string]*issuer // by issuer identifier and alias
-	cache   *tokenCache
-	store   *keyStore
+
+	byTrustDomain map[string]*issuer // those of preset spiffe
+	cache         *tokenCache
+	store         *keyStore
 }
 
 // issuer is an issuer as the validator uses it: immutable, but for its keys.
 type issuer struct {
 	id          string
+	ids         []string // id and aliases, those of the preset too
 	name        string
+	rules       PresetRules
 	audiences   []string
 	anyAudience bool
 	algorithms  algSet
 	algNames    []Algorithm
 	tokenTypes  []string
 	idTokens    bool
-	payloadType []string
 	require     []ClaimRule
 	leeway      time.Duration
 	maxLifetime time.Duration
 	mappings    ClaimMappings
 	keys        *issuerKeys
+
+	trustDomains []string // of preset spiffe
 }
 
 // NewValidator checks cfg and returns a Validator for it, or all that is wrong
@@ -130,7 +137,7 @@ type issuer struct {
 // [Validator.Run], or when a token first needs them. The caller must Close the
 // Validator.
 func NewValidator(cfg Config) (*Validator, error) {
-	v := &Validator{clock: cfg.Clock, byIss: map[string]*issuer{}}
+	v := &Validator{clock: cfg.Clock, byIss: map[string]*issuer{}, byTrustDomain: map[string]*issuer{}}
 	if v.clock == nil {
 		v.clock = time.Now
 	}
@@ -156,18 +163,24 @@ func NewValidator(cfg Config) (*Validator, error) {
 			fault(ic.Name, "another issuer has this name")
 		}
 		names[ic.Name] = true
-		for _, id := range append([]string{ic.Issuer}, ic.Aliases...) {
+		for _, id := range iss.ids {
 			if v.byIss[id] != nil {
 				fault(ic.Name, "another issuer has the identifier %q", id)
 			}
 			v.byIss[id] = iss
+		}
+		for _, domain := range iss.trustDomains {
+			if other := v.byTrustDomain[domain]; other != nil && other != iss {
+				fault(ic.Name, "another issuer has the trust domain %q", domain)
+			}
+			v.byTrustDomain[domain] = iss
 		}
 		if len(errs) > 0 {
 			continue
 		}
 		keys, err := v.store.add(issuerKeysConfig{
 			issuer: ic.Issuer, name: ic.Name, discoveryURL: ic.DiscoveryURL, jwksURL: ic.JWKSURL,
-			keys: ic.Keys, http: ic.HTTP, insecure: ic.Insecure,
+			keys: ic.Keys, http: ic.HTTP, insecure: ic.Insecure, templateMetadata: iss.rules.TemplateMetadata,
 		})
 		if err != nil {
 			fault(ic.Name, "%w", err)
@@ -192,7 +205,7 @@ func newIssuer(ic IssuerConfig) (*issuer, []error) {
 	if !validName(ic.Name) {
 		fault("Name must be 1 to 63 of a-z, 0-9 and inner hyphens")
 	}
-	rules, known := ic.Preset.rules()
+	rules, known := ic.Preset.Rules()
 	if !known {
 		fault("there is no preset %q", ic.Preset)
 	}
@@ -209,10 +222,11 @@ func newIssuer(ic IssuerConfig) (*issuer, []error) {
 		id: ic.Issuer, name: ic.Name,
 		audiences: slices.Clone(ic.Audiences), anyAudience: ic.AnyAudience,
 		algorithms: setAll, algNames: slices.Clone(ic.Algorithms),
-		idTokens: ic.IDTokens, payloadType: rules.payloadTypes,
-		require: slices.Clone(ic.Require),
-		leeway:  ic.Leeway, maxLifetime: ic.MaxLifetime,
-		mappings: ic.Mappings.over(rules.mappings),
+		ids: ic.Preset.Identifiers(ic.Issuer, ic.Aliases), rules: rules,
+		idTokens: ic.IDTokens || rules.IDTokens,
+		require:  slices.Clone(ic.Require),
+		leeway:   ic.Leeway, maxLifetime: ic.MaxLifetime,
+		mappings: ic.Mappings.over(rules.Mappings),
 	}
 	switch {
 	case ic.Leeway == 0:
@@ -232,8 +246,21 @@ func newIssuer(ic IssuerConfig) (*issuer, []error) {
 	for i := range iss.require {
 		iss.require[i].Values = slices.Clone(iss.require[i].Values)
 	}
-	iss.tokenTypes = rules.tokenTypes
+	if err := ic.Preset.CheckIssuer(ic.Issuer, ic.Aliases); err != nil {
+		fault("%w", err)
+	}
+	if rules.TrustDomain {
+		for _, id := range iss.ids {
+			if domain, ok := TrustDomain(id); ok {
+				iss.trustDomains = append(iss.trustDomains, domain)
+			}
+		}
+	}
+	iss.tokenTypes = rules.TokenTypes
 	if ic.TokenTypes != nil {
+		if rules.TokenTypesFixed {
+			fault("TokenTypes are fixed by preset %s", ic.Preset)
+		}
 		iss.tokenTypes = nil
 		for _, t := range ic.TokenTypes {
 			iss.tokenTypes = append(iss.tokenTypes, canonicalType(t))

@@ -44,11 +44,12 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if !ok {
 		return nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
-	generation, reason, cause := iss.keys.verify(ctx, c.header.alg, c.header.kid, c.header.hasKID, signed.verifiedBy, explainKeys)
+	generation, reason, cause := iss.keys.verify(ctx, iss.keyHint(c), signed.verifiedBy, explainKeys)
 	if reason != "" {
 		step := "key"
 		if reason == BadSignature {
 			step = "signature"
+			cause = c.header.orForGraph(cause)
 		}
 		return nil, ex.fail(step, &Error{Reason: reason, IssuerName: iss.name, Err: cause})
 	}
@@ -59,9 +60,20 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 }
 
 // issuerOf finds the issuer by iss alone, byte for byte (RFC 7519 section
-// 4.1.1). Keys live under the issuer, so another issuer's key cannot help.
+// 4.1.1). Keys live under the issuer, so another issuer's key cannot help. Only
+// a token without iss can belong to the trust domain of its sub: a JWT-SVID
+// (JWT-SVID section 3) need not have one.
 func (v *Validator) issuerOf(c Claims) (*issuer, *Error) {
 	iss, ok := c.Top("iss")
+	if !ok {
+		if sub, _ := c.Top("sub"); sub.Kind() == KindString && len(v.byTrustDomain) > 0 {
+			domain, err := spiffeTrustDomain(sub.Text())
+			if found := v.byTrustDomain[domain]; err == nil && found != nil {
+				return found, nil
+			}
+			return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, and no configured issuer is the trust domain of sub")}
+		}
+	}
 	if !ok || iss.Kind() != KindString {
 		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, or not a string")}
 	}
@@ -70,6 +82,24 @@ func (v *Validator) issuerOf(c Claims) (*issuer, *Error) {
 		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("no configured issuer has exactly this identifier")}
 	}
 	return found, nil
+}
+
+// keyHint says which of the issuer's keys a token can be signed with.
+func (iss *issuer) keyHint(c compact) keyHint {
+	h := keyHint{alg: c.header.alg, kid: c.header.kid, hasKID: c.header.hasKID, uses: iss.rules.KeyUses, issuers: iss.ids}
+	if tid, ok := c.claims.Top("tid"); ok && tid.Kind() == KindString {
+		h.tenantID = tid.Text()
+	}
+	return h
+}
+
+// orForGraph adds to a cause what is likely behind it. Entra puts a nonce into
+// the header of tokens for Microsoft Graph, whose signature only Graph can check.
+func (h header) orForGraph(cause error) error {
+	if !h.hasNonce {
+		return cause
+	}
+	return fmt.Errorf("%w; the header has a nonce, so this is a token for Microsoft Graph, which nobody else can verify: ask for a token with a scope of your own API", cause)
 }
 
 func (iss *issuer) accepted(req Requirement) *Error {
@@ -110,10 +140,12 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 		ex.ok("time", "expires %s, in %s; leeway %s", tok.Expiry.UTC().Format(time.RFC3339), tok.Expiry.Sub(now).Round(time.Second), iss.leeway)
 	}
 	if err := iss.checkAudience(tok.Audience, req); err != nil {
+		err.Claim = iss.audienceClaim(c.claims)
+		err.Err = c.header.orForGraph(err.Err)
 		return nil, ex.fail("audience", err)
 	}
 	if ex != nil {
-		ex.ok("audience", "aud %q, accepted %q", tok.Audience, iss.acceptedAudiences(req))
+		ex.ok("audience", "%s %q, accepted %q", iss.audienceClaim(c.claims), tok.Audience, iss.acceptedAudiences(req))
 	}
 	return tok, nil
 }
@@ -149,27 +181,30 @@ func (iss *issuer) checkType(c compact) *Error {
 			return refuse(mark, "the mark of a token of another kind")
 		}
 	}
-	payloadType, hasPayloadType := c.claims.Top("typ")
+	payloadType, _ := c.claims.Top("typ")
 	kind := strings.ToLower(payloadType.Text())
 	if kind == "refresh" || kind == "offline" || kind == "logout" {
 		return refuse("typ", "the mark of a token of another kind, in the claims")
 	}
-	isID := kind == "id"
+	tokenUse, _ := c.claims.Top("token_use")
+	isID := kind == "id" || tokenUse.Text() == "id"
 	if !iss.idTokens {
 		for _, mark := range idTokenMarks {
 			if _, ok := c.claims.Top(mark); ok {
 				return refuse(mark, "the mark of an ID token")
 			}
 		}
-		if use, _ := c.claims.Top("token_use"); use.Text() == "id" {
+		if tokenUse.Text() == "id" {
 			return refuse("token_use", "the mark of an ID token")
 		}
 		if isID {
 			return refuse("typ", "the mark of an ID token, in the claims")
 		}
 	}
-	if iss.payloadType != nil && (!hasPayloadType || !slices.Contains(iss.payloadType, payloadType.Text())) && !isID {
-		return refuse("typ", "the claim typ is not "+strings.Join(iss.payloadType, " or "))
+	if claim := iss.rules.KindClaim; claim != "" && !isID {
+		if v, _ := c.claims.Top(claim); v.Kind() != KindString || !slices.Contains(iss.rules.KindValues, v.Text()) {
+			return refuse(claim, "the claim "+claim+" is not "+strings.Join(iss.rules.KindValues, " or "))
+		}
 	}
 	return nil
 }
@@ -219,7 +254,7 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 	if v, ok := c.Top("jti"); ok {
 		tok.ID = v.Text()
 	}
-	if tok.Audience, err = audience(c); err != nil {
+	if tok.Audience, err = iss.audience(c); err != nil {
 		return times, err
 	}
 	for _, field := range [...]struct {
@@ -231,10 +266,16 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 		{iss.mappings.Tenant, &tok.Tenant},
 	} {
 		v, name, ok := firstPresent(c, field.from)
-		if ok && v.Kind() != KindString {
+		switch {
+		case ok && name == "aud": // a string or a list by itself; only one can be meant
+			if len(tok.Audience) == 1 {
+				*field.to = tok.Audience[0]
+			}
+		case ok && v.Kind() != KindString:
 			return times, invalidClaim(name, "not a string")
+		default:
+			*field.to = v.Text()
 		}
-		*field.to = v.Text()
 	}
 	if v, name, ok := firstPresent(c, iss.mappings.Scopes); ok {
 		if tok.Scopes, ok = scopes(v); !ok {
@@ -242,7 +283,11 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 		}
 	}
 	if v, name, ok := firstPresent(c, iss.mappings.Roles); ok {
-		if tok.Roles, ok = stringOrStrings(v); !ok {
+		if iss.mappings.RoleObjects && v.Kind() == KindObject {
+			for member := range v.Members() {
+				tok.Roles = append(tok.Roles, member)
+			}
+		} else if tok.Roles, ok = stringOrStrings(v); !ok {
 			return times, invalidClaim(name, "neither a string nor a list of strings")
 		}
 	}
@@ -251,6 +296,18 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 			return times, invalidClaim("cnf", "not an object")
 		}
 		tok.bound = true
+	}
+	for _, name := range iss.rules.Required {
+		if _, ok := c.Top(name); !ok {
+			return times, invalidClaim(name, "missing")
+		}
+	}
+	if iss.rules.TrustDomain {
+		if domain, err := spiffeTrustDomain(tok.Subject); err != nil {
+			return times, &Error{Reason: InvalidClaim, Claim: "sub", Err: err}
+		} else if !slices.Contains(iss.trustDomains, domain) {
+			return times, invalidClaim("sub", "of another trust domain than the issuer's")
+		}
 	}
 	for _, rule := range iss.require {
 		if !rule.Matches(c) {
@@ -297,17 +354,31 @@ func (t tokenTimes) check(now time.Time, leeway, maxLifetime time.Duration) *Err
 	return nil
 }
 
-// audience reads aud: a string or a list of strings (RFC 7519 section 4.1.3).
-func audience(c Claims) ([]string, *Error) {
+// audience reads aud, a string or a list of strings (RFC 7519 section 4.1.3), or
+// the claim that stands for it.
+func (iss *issuer) audience(c Claims) ([]string, *Error) {
+	name := "aud"
 	v, ok := c.Top("aud")
 	if !ok {
-		return nil, nil
+		if v, name, ok = firstPresent(c, iss.mappings.Audience); !ok {
+			return nil, nil
+		}
 	}
 	list, ok := stringOrStrings(v)
 	if !ok {
-		return nil, invalidClaim("aud", "neither a string nor a list of strings")
+		return nil, invalidClaim(name, "neither a string nor a list of strings")
 	}
 	return list, nil
+}
+
+// audienceClaim names the claim that audience reads.
+func (iss *issuer) audienceClaim(c Claims) string {
+	if _, ok := c.Top("aud"); !ok {
+		if _, name, ok := firstPresent(c, iss.mappings.Audience); ok {
+			return name
+		}
+	}
+	return "aud"
 }
 
 // acceptedAudiences returns the audiences of which a token must have one, nil if
@@ -321,6 +392,9 @@ func (iss *issuer) acceptedAudiences(req Requirement) []string {
 
 func (iss *issuer) checkAudience(aud []string, req Requirement) *Error {
 	accepted := iss.acceptedAudiences(req)
+	if len(aud) == 0 && (iss.rules.AudRequired || !iss.anyAudience || req.Audiences != nil) {
+		return &Error{Reason: WrongAudience, Claim: "aud", IssuerName: iss.name, Err: errors.New("missing: the token says nowhere whom it is for")}
+	}
 	if req.Audiences == nil && iss.anyAudience {
 		return nil
 	}
