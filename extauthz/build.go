@@ -63,12 +63,13 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 }
 
 func (c *ClaimMappingsConfig) build() (oidc.ClaimMappings, error) {
-	var m oidc.ClaimMappings
+	m := oidc.ClaimMappings{RoleObjects: c.RoleObjects}
 	for _, field := range []struct {
 		from []string
 		to   *[]oidc.ClaimName
 	}{
 		{c.Subject, &m.Subject}, {c.Client, &m.Client}, {c.Scopes, &m.Scopes}, {c.Roles, &m.Roles}, {c.Tenant, &m.Tenant},
+		{c.Audience, &m.Audience},
 	} {
 		if field.from == nil {
 			continue

@@ -116,14 +116,14 @@ type MetadataConfig struct {
 
 // IssuerConfig is one authorization server whose tokens are accepted.
 type IssuerConfig struct {
-	// Compared with the claim iss byte for byte. An https URL, or http on loopback; with jwksURL any text.
+	// Compared with the claim iss byte for byte. An https URL, or http on loopback; with jwksURL any text. With the preset spiffe a trust domain, such as spiffe://example.org.
 	Issuer string `json:"issuer" jsonschema:"minLength=1"`
 	// Short and unique, for headers, metrics, logs and policies. Left out: the issuer's host, such as id-example-com.
 	Name string `json:"name,omitempty" jsonschema:"pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$,maxLength=63"`
 	// Further exact values of iss that mean this issuer.
 	Aliases []string `json:"aliases,omitempty" empty:"allowed"`
 	// The kind of provider: a set of defaults for what follows.
-	Preset oidc.Preset `json:"preset,omitempty" jsonschema:"enum=generic,enum=keycloak"`
+	Preset oidc.Preset `json:"preset,omitempty" jsonschema:"enum=generic,enum=auth0,enum=okta,enum=entra,enum=cognito,enum=keycloak,enum=google,enum=github,enum=gitlab,enum=kubernetes,enum=spiffe,enum=duende,enum=hydra,enum=zitadel,enum=dex,enum=rfc9068"`
 	// Accepted audiences: one of them must be in aud. May be left out if every policy that accepts the issuer has audiences.
 	Audiences []string `json:"audiences,omitempty"`
 	// Must be true to accept tokens whatever their audience is.
@@ -132,7 +132,7 @@ type IssuerConfig struct {
 	Algorithms []oidc.Algorithm `json:"algorithms,omitempty"`
 	// Accepted values of the header parameter typ, compared without case and without application/; none stands for a token without typ.
 	TokenTypes []string `json:"tokenTypes,omitempty"`
-	// Accept ID tokens too.
+	// Accept ID tokens too. The presets google and dex do.
 	IDTokens bool `json:"idTokens,omitempty"`
 	// What every token of this issuer must have: claim to list of values.
 	Require map[string]ClaimValues `json:"require,omitempty"`
@@ -171,6 +171,10 @@ type ClaimMappingsConfig struct {
 	Roles []string `json:"roles,omitzero" empty:"allowed"`
 	// Claims that carry the tenant.
 	Tenant []string `json:"tenant,omitzero" empty:"allowed"`
+	// Claims that stand for aud in tokens without it. An aud that is there always counts.
+	Audience []string `json:"audience,omitzero" empty:"allowed"`
+	// A claim of the roles may also be an object, whose member names are the roles. The preset zitadel does this.
+	RoleObjects bool `json:"roleObjects,omitempty"`
 }
 
 // KeysConfig says how fresh an issuer's keys are kept.

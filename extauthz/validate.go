@@ -82,6 +82,7 @@ func (c *Config) validate(f *faults) {
 	validateClaimNames(f, "metadata.claims", c.Metadata.Claims)
 	validateIssuers(c.Issuers, f)
 	c.validateAudiences(f)
+	c.validateOpenIssuers(f)
 	c.validateHeaders(f)
 	c.validatePolicies(f)
 	c.fillDefaults()
@@ -192,10 +193,7 @@ func checkWord(f *faults, p fieldPath, s string, words []string) {
 }
 
 // laterPresets are known to the contract and not built yet.
-var laterPresets = []string{
-	"auth0", "okta", "entra", "cognito", "google", "github", "gitlab", "kubernetes", "spiffe", "duende", "hydra",
-	"zitadel", "dex", "rfc9068", "fapi2",
-}
+var laterPresets = []string{"fapi2"}
 
 func (p fieldPath) isPreset() bool { return strings.HasSuffix(string(p), ".preset") }
 
@@ -338,6 +336,7 @@ func (c *Config) warnOfClaimNames(w *faults) {
 		list(p.field("claimMappings.scopes"), m.Scopes)
 		list(p.field("claimMappings.roles"), m.Roles)
 		list(p.field("claimMappings.tenant"), m.Tenant)
+		list(p.field("claimMappings.audience"), m.Audience)
 	}
 	for i := range c.Policies {
 		pc, p := &c.Policies[i], fieldPath("policies").index(i)

@@ -48,6 +48,7 @@ func validateIssuers(issuers []IssuerConfig, f *faults) {
 		c.validateKeys(f, p)
 		c.validateIdentity(f, p, names, ids)
 		c.validateTokens(f, p)
+		c.validatePreset(f, p)
 	}
 }
 
@@ -74,6 +75,14 @@ func (c *IssuerConfig) validateIdentity(f *faults, p fieldPath, names, ids map[s
 	for i, alias := range c.Aliases {
 		claim(p.field("aliases").index(i), alias)
 	}
+	for _, id := range c.Preset.Identifiers(c.Issuer, c.Aliases)[1+len(c.Aliases):] {
+		if first, taken := ids[id]; taken && !f.broken(p.field("issuer")) {
+			f.add(p.field("issuer"), "is %s already, which is %s to preset %s: leave one of them out", first, quote(id), c.Preset)
+			continue
+		}
+		ids[id] = p.field("issuer")
+	}
+	c.validateTrustDomains(f, p, ids)
 
 	at := p.field("name")
 	name := cmp.Or(c.Name, issuerName(c.Issuer))
@@ -91,6 +100,27 @@ func (c *IssuerConfig) validateIdentity(f *faults, p fieldPath, names, ids map[s
 		f.add(at, "%s and this issuer have one name, %q: give each a name", first, name)
 	default:
 		names[name] = p
+	}
+}
+
+// validateTrustDomains looks for two issuers of one trust domain, in whatever
+// spelling.
+func (c *IssuerConfig) validateTrustDomains(f *faults, p fieldPath, ids map[string]fieldPath) {
+	if c.Preset != oidc.PresetSPIFFE {
+		return
+	}
+	var own []string
+	for _, id := range append([]string{c.Issuer}, c.Aliases...) {
+		domain, ok := oidc.TrustDomain(id)
+		if !ok || slices.Contains(own, domain) {
+			continue
+		}
+		own = append(own, domain)
+		key := "trust domain " + domain // no identifier of an issuer: it has spaces
+		if first, taken := ids[key]; taken && !f.broken(p.field("issuer")) {
+			f.add(p.field("issuer"), "%s has the trust domain %s already: a trust domain can be there only once", first, domain)
+		}
+		ids[key] = p
 	}
 }
 
@@ -127,9 +157,31 @@ func (c *IssuerConfig) validateTokens(f *faults, p fieldPath) {
 		claims []string
 	}{
 		{"subject", c.ClaimMappings.Subject}, {"client", c.ClaimMappings.Client}, {"scopes", c.ClaimMappings.Scopes},
-		{"roles", c.ClaimMappings.Roles}, {"tenant", c.ClaimMappings.Tenant},
+		{"roles", c.ClaimMappings.Roles}, {"tenant", c.ClaimMappings.Tenant}, {"audience", c.ClaimMappings.Audience},
 	} {
 		validateClaimNames(f, m.field(list.name), list.claims)
+	}
+}
+
+// validatePreset judges what stands beside a preset.
+func (c *IssuerConfig) validatePreset(f *faults, p fieldPath) {
+	rules, known := c.Preset.Rules()
+	if !known {
+		return
+	}
+	if at := p.field("issuer"); c.Issuer != "" && !f.broken(at) {
+		if err := c.Preset.CheckIssuer(c.Issuer, c.Aliases); err != nil {
+			f.add(at, "%v", err)
+		}
+	}
+	if c.TokenTypes != nil && rules.TokenTypesFixed {
+		f.add(p.field("tokenTypes"), "cannot stand beside preset %s, which fixes it: leave one of them out", c.Preset)
+	}
+	if at := p.field("idTokens"); rules.IDTokens && !c.IDTokens && f.given(at) && !f.broken(at) {
+		f.add(at, "contradicts preset %s, whose tokens are ID tokens: leave one of them out", c.Preset)
+	}
+	if at := p.field("claimMappings.roleObjects"); rules.Mappings.RoleObjects && !c.ClaimMappings.RoleObjects && f.given(at) && !f.broken(at) {
+		f.add(at, "contradicts preset %s, whose roles are an object: leave one of them out", c.Preset)
 	}
 }
 
@@ -171,6 +223,10 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 			f.add(at, "has a query (?…): keys cannot be discovered there")
 		case fault == textUserinfo:
 			f.add(at, textUserinfo)
+		case c.Preset == oidc.PresetSPIFFE:
+			if c.DiscoveryURL == "" {
+				f.missing(p.field("jwksURL"), "a trust domain has no metadata to discover keys by: write the URL of its bundle endpoint")
+			}
 		case fault != "":
 			f.add(at, "%s; keys are discovered at this URL, and with jwksURL it may be any text", fault)
 		}
@@ -290,6 +346,42 @@ func (c *Config) validateAudiences(f *faults) {
 				break
 			}
 		}
+	}
+}
+
+// validateOpenIssuers holds issuers that give everybody a token for any audience
+// to the rule that an audience alone never opens anything: some claim must be
+// looked at.
+func (c *Config) validateOpenIssuers(f *faults) {
+	for i := range c.Issuers {
+		ic := &c.Issuers[i]
+		rules, _ := ic.Preset.Rules()
+		if !rules.OpenToAll || len(ic.Require) > 0 || f.broken(fieldPath("issuers").index(i).field("require")) {
+			continue
+		}
+		name := cmp.Or(ic.Name, issuerName(ic.Issuer))
+		for j := range c.Policies {
+			pc := &c.Policies[j]
+			at := fieldPath("policies").index(j)
+			looks := len(pc.Claims) > 0 || pc.When != "" || f.broken(at.field("claims")) || f.broken(at.field("when"))
+			if !pc.accepts(name) || f.broken(at.field("access")) || f.broken(at.field("issuers")) || pc.Issuers != nil && looks {
+				continue
+			}
+			f.add(at, "accepts issuers[%d] (%s), where anybody can get a token for any audience: "+
+				"write issuers: [%s] and claims or when that tell your tokens from others, or give the issuer require, such as %s", i, name, name, requireExample(ic.Preset))
+		}
+	}
+}
+
+// requireExample is a line that tells one's own tokens from others.
+func requireExample(p oidc.Preset) string {
+	switch p {
+	case oidc.PresetGitHub:
+		return `require: {repository_owner_id: ["123456"]}`
+	case oidc.PresetGitLab:
+		return `require: {namespace_id: ["123456"]}`
+	default:
+		return "require: {hd: [example.com]}"
 	}
 }
 

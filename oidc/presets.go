@@ -32,9 +32,9 @@ const (
 
 // Presets returns the presets that there are, in a fixed order.
 func Presets() []Preset {
-	list := make([]Preset, len(presetTable))
-	for i, row := range presetTable {
-		list[i] = row.preset
+	var list []Preset
+	for _, row := range presetTable() {
+		list = append(list, row.preset)
 	}
 	return list
 }
@@ -43,12 +43,11 @@ func Presets() []Preset {
 // is tried in order and the first claim that is present wins. A nil list means
 // the preset's, an empty one that there is no such claim.
 type ClaimMappings struct {
-	Subject []ClaimName
-	// Client may name aud, which counts if it has exactly one value.
-	Client []ClaimName
-	Scopes []ClaimName
-	Roles  []ClaimName
-	Tenant []ClaimName
+	Subject []ClaimName // a string
+	Client  []ClaimName // a string; aud counts if it has exactly one value
+	Scopes  []ClaimName // a string of scopes with spaces between them, or a list of scopes
+	Roles   []ClaimName // a string or a list of strings
+	Tenant  []ClaimName // a string
 	// Audience names claims that stand for aud in tokens that have none. An aud
 	// that is there always counts (RFC 7519 section 4.1.3).
 	Audience []ClaimName
@@ -104,77 +103,84 @@ type PresetRules struct {
 const tokenTypeNone = "none"
 
 // genericRules are what every preset begins with.
-var genericRules = PresetRules{
-	Mappings: ClaimMappings{
-		Subject: claimNames("sub"),
-		Client:  claimNames("client_id", "azp"),
-		Scopes:  claimNames("scope", "scp"),
-		Roles:   claimNames("roles"),
-	},
-	TokenTypes: []string{"at+jwt", "jwt", tokenTypeNone},
+func genericRules() PresetRules {
+	return PresetRules{
+		Mappings: ClaimMappings{
+			Subject: claimNames("sub"),
+			Client:  claimNames("client_id", "azp"),
+			Scopes:  claimNames("scope", "scp"),
+			Roles:   claimNames("roles"),
+		},
+		TokenTypes: []string{"at+jwt", "jwt", tokenTypeNone},
+	}
 }
 
-// presetTable has a row for each preset: what it sets beside genericRules. Where
-// the facts are from stands in docs/issuers.
-var presetTable = []struct {
+// presetRow is what one preset sets beside genericRules.
+type presetRow struct {
 	preset Preset
 	sets   PresetRules
-}{
-	{PresetGeneric, PresetRules{}},
-	{PresetAuth0, PresetRules{
-		Mappings:   ClaimMappings{Scopes: claimNames("scope", "permissions")},
-		SlashAtEnd: true,
-	}},
-	{PresetOkta, PresetRules{
-		Mappings: ClaimMappings{Subject: claimNames("uid", "sub"), Client: claimNames("cid"), Scopes: claimNames("scp")},
-	}},
-	{PresetEntra, PresetRules{
-		Mappings: ClaimMappings{Client: claimNames("azp", "appid"), Scopes: claimNames("scp"), Tenant: claimNames("tid")},
-		Spellings: [][2]string{
-			{"https://login.microsoftonline.com/{tenantid}/v2.0", "https://sts.windows.net/{tenantid}/"},
-		},
-		TemplateMetadata: true,
-	}},
-	{PresetCognito, PresetRules{
-		Mappings:  ClaimMappings{Roles: claimNames("cognito:groups"), Audience: claimNames("client_id")},
-		KindClaim: "token_use", KindValues: []string{"access"},
-	}},
-	{PresetKeycloak, PresetRules{
-		Mappings:  ClaimMappings{Client: claimNames("azp", "client_id"), Roles: claimNames("/realm_access/roles")},
-		KindClaim: "typ", KindValues: []string{"Bearer", "DPoP"},
-	}},
-	{PresetGoogle, PresetRules{
-		Mappings:  ClaimMappings{Client: claimNames("azp")},
-		Spellings: [][2]string{{"https://accounts.google.com", "accounts.google.com"}},
-		IDTokens:  true, OpenToAll: true,
-	}},
-	{PresetGitHub, PresetRules{Mappings: ClaimMappings{Scopes: claimNames()}, OpenToAll: true}},
-	{PresetGitLab, PresetRules{Mappings: ClaimMappings{Scopes: claimNames()}, OpenToAll: true}},
-	{PresetKubernetes, PresetRules{
-		Mappings:  ClaimMappings{Tenant: claimNames("/kubernetes.io/namespace")},
-		InCluster: true,
-	}},
-	{PresetSPIFFE, PresetRules{
-		TokenTypes: []string{"jwt", "jose", tokenTypeNone},
-		Required:   []string{"sub"}, AudRequired: true,
-		KeyUses:     []string{"jwt-svid"},
-		TrustDomain: true,
-	}},
-	{PresetDuende, PresetRules{TokenTypes: []string{"at+jwt"}}},
-	{PresetHydra, PresetRules{
-		Mappings: ClaimMappings{Scopes: claimNames("scp", "scope"), Roles: claimNames("/ext/roles", "roles")},
-	}},
-	{PresetZitadel, PresetRules{
-		Mappings: ClaimMappings{Roles: claimNames("urn:zitadel:iam:org:project:roles"), RoleObjects: true},
-	}},
-	{PresetDex, PresetRules{
-		Mappings: ClaimMappings{Client: claimNames("azp", "aud"), Roles: claimNames("groups")},
-		IDTokens: true,
-	}},
-	{PresetRFC9068, PresetRules{
-		TokenTypes: []string{"at+jwt"}, TokenTypesFixed: true,
-		Required: []string{"sub", "client_id", "iat", "jti"}, AudRequired: true,
-	}},
+}
+
+// presetTable has a row for each preset. Where the facts are from stands in
+// docs/issuers. It is a function, so that nobody can change it for others.
+func presetTable() []presetRow {
+	return []presetRow{
+		{PresetGeneric, PresetRules{}},
+		{PresetAuth0, PresetRules{
+			Mappings:   ClaimMappings{Scopes: claimNames("scope", "permissions")},
+			SlashAtEnd: true,
+		}},
+		{PresetOkta, PresetRules{
+			Mappings: ClaimMappings{Subject: claimNames("uid", "sub"), Client: claimNames("cid"), Scopes: claimNames("scp")},
+		}},
+		{PresetEntra, PresetRules{
+			Mappings: ClaimMappings{Client: claimNames("azp", "appid"), Scopes: claimNames("scp"), Tenant: claimNames("tid")},
+			Spellings: [][2]string{
+				{"https://login.microsoftonline.com/{tenantid}/v2.0", "https://sts.windows.net/{tenantid}/"},
+			},
+			TemplateMetadata: true,
+		}},
+		{PresetCognito, PresetRules{
+			Mappings:  ClaimMappings{Roles: claimNames("cognito:groups"), Audience: claimNames("client_id")},
+			KindClaim: "token_use", KindValues: []string{"access"},
+		}},
+		{PresetKeycloak, PresetRules{
+			Mappings:  ClaimMappings{Client: claimNames("azp", "client_id"), Roles: claimNames("/realm_access/roles")},
+			KindClaim: "typ", KindValues: []string{"Bearer", "DPoP"},
+		}},
+		{PresetGoogle, PresetRules{
+			Mappings:  ClaimMappings{Client: claimNames("azp")},
+			Spellings: [][2]string{{"https://accounts.google.com", "accounts.google.com"}},
+			IDTokens:  true, OpenToAll: true,
+		}},
+		{PresetGitHub, PresetRules{Mappings: ClaimMappings{Scopes: claimNames()}, OpenToAll: true}},
+		{PresetGitLab, PresetRules{Mappings: ClaimMappings{Scopes: claimNames()}, OpenToAll: true}},
+		{PresetKubernetes, PresetRules{
+			Mappings:  ClaimMappings{Tenant: claimNames("/kubernetes.io/namespace")},
+			InCluster: true,
+		}},
+		{PresetSPIFFE, PresetRules{
+			TokenTypes: []string{"jwt", "jose", tokenTypeNone},
+			Required:   []string{"sub"}, AudRequired: true,
+			KeyUses:     []string{"jwt-svid"},
+			TrustDomain: true,
+		}},
+		{PresetDuende, PresetRules{TokenTypes: []string{"at+jwt"}}},
+		{PresetHydra, PresetRules{
+			Mappings: ClaimMappings{Scopes: claimNames("scp", "scope"), Roles: claimNames("/ext/roles", "roles")},
+		}},
+		{PresetZitadel, PresetRules{
+			Mappings: ClaimMappings{Roles: claimNames("urn:zitadel:iam:org:project:roles"), RoleObjects: true},
+		}},
+		{PresetDex, PresetRules{
+			Mappings: ClaimMappings{Client: claimNames("azp", "aud"), Roles: claimNames("groups")},
+			IDTokens: true,
+		}},
+		{PresetRFC9068, PresetRules{
+			TokenTypes: []string{"at+jwt"}, TokenTypesFixed: true,
+			Required: []string{"sub", "client_id", "iat", "jti"}, AudRequired: true,
+		}},
+	}
 }
 
 // claimNames makes the names of claims that are known to parse; a test says so.
@@ -186,18 +192,17 @@ func claimNames(names ...string) []ClaimName {
 	return list
 }
 
-// Rules returns what p sets, false if there is no such preset. The result is to
-// be read, not changed.
+// Rules returns what p sets, false if there is no such preset.
 func (p Preset) Rules() (PresetRules, bool) {
 	if p == "" {
 		p = PresetGeneric
 	}
-	for _, row := range presetTable {
+	for _, row := range presetTable() {
 		if row.preset == p {
-			rules := row.sets
-			rules.Mappings = rules.Mappings.over(genericRules.Mappings)
+			rules, generic := row.sets, genericRules()
+			rules.Mappings = rules.Mappings.over(generic.Mappings)
 			if rules.TokenTypes == nil {
-				rules.TokenTypes = genericRules.TokenTypes
+				rules.TokenTypes = generic.TokenTypes
 			}
 			return rules, true
 		}

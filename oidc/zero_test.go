@@ -66,6 +66,7 @@ var zeros = map[string]func(t *testing.T){
 	"KeysConfig":   nil, // see IssuerConfig
 	"Kind":         func(t *testing.T) { want(t, "kind", oidc.Kind(0), oidc.KindNull) },
 	"Preset":       nil, // see IssuerConfig
+	"PresetRules":  nil, // data that is read, see Preset
 	"Reason": func(t *testing.T) {
 		want(t, "class", oidc.Reason("").Class(), oidc.ClassInternal)
 		want(t, "status", oidc.Reason("").Status(), 500)
