@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/claimgate/claimgate/cmd/claimgate/internal/child"
 	envoyconfig "github.com/claimgate/claimgate/envoy-config"
 )
 
@@ -39,7 +40,7 @@ func FindEnvoy(ctx context.Context, progress io.Writer) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, progress
 	// Asked to end, it clears up the half of a download.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = stopGrace
+	cmd.WaitDelay = child.Grace
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && ctx.Err() == nil {

@@ -208,7 +208,7 @@ func (l *Lab) StopGate() {
 func (l *Lab) Close() {
 	l.close.Do(func() {
 		if l.envoy != nil {
-			l.envoy.stop()
+			l.envoy.Stop()
 		}
 		l.StopGate()
 		for _, u := range l.upstreams {
@@ -230,7 +230,7 @@ func (l *Lab) EnvoyLog() string {
 	if l.envoy == nil {
 		return ""
 	}
-	return l.envoy.log()
+	return l.envoy.Log()
 }
 
 // waitOK asks url until it answers 200.
