@@ -60,6 +60,20 @@ test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-require
 		(cd cmd/claimgate/internal/e2e && CLAIMGATE_E2E=1 ../../../../bin/e2e.test) || exit 1; \
 	done
 
+INTEROP := cmd/claimgate/internal/interop
+INTEROP_PARTS := oidc-provider
+
+.PHONY: test-interop
+test-interop: build ## Identity providers, real ones, before the gate (docs/interop.md)
+	@for part in $(INTEROP_PARTS); do \
+		timeout -k 10s 20m $(INTEROP)/get-part.sh $$part >/dev/null || { \
+			status=$$?; \
+			if [[ $$status != 3 || -n "$${CI:-}" ]]; then exit $$status; fi; \
+			echo "skipped: the tests of $$part, see above"; \
+		}; \
+	done
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 10m ./$(INTEROP)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u); do \

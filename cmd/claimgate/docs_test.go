@@ -1,9 +1,15 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -25,6 +31,68 @@ func TestDependenciesAreDocumented(t *testing.T) {
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("docs/dependencies.md has\n%s\ngo.mod has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// docs/interop.md says what each test of package interop proves: a column is a test,
+// a row one of its parts.
+func TestInteropTestsAreDocumented(t *testing.T) {
+	files, err := filepath.Glob("internal/interop/*_test.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no tests:", err)
+	}
+	want := map[string][]string{}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || !strings.HasPrefix(f.Name.Name, "Test") || f.Name.Name == "TestMain" {
+				continue
+			}
+			want[f.Name.Name] = nil
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				if call, ok := n.(*ast.CallExpr); ok && len(call.Args) == 2 {
+					if fun, ok := call.Fun.(*ast.SelectorExpr); ok && fun.Sel.Name == "Run" {
+						name, err := strconv.Unquote(call.Args[0].(*ast.BasicLit).Value)
+						if err != nil {
+							t.Fatal(err)
+						}
+						want[f.Name.Name] = append(want[f.Name.Name], name)
+					}
+				}
+				return true
+			})
+		}
+	}
+
+	got := map[string][]string{}
+	var columns []string
+	for line := range strings.Lines(read(t, "../../docs/interop.md")) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		switch {
+		case strings.HasPrefix(line, "| | `Test"):
+			columns = strings.Fields(strings.NewReplacer("|", " ", "`", "").Replace(line))
+			for _, name := range columns {
+				got[name] = nil
+			}
+		case !strings.HasPrefix(line, "| ") || len(cells) != len(columns)+1:
+		default:
+			for i, name := range columns {
+				if strings.TrimSpace(cells[i+1]) == "✓" {
+					got[name] = append(got[name], strings.TrimSpace(cells[0]))
+				}
+			}
+		}
+	}
+	for name := range want {
+		slices.Sort(want[name])
+		slices.Sort(got[name])
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("docs/interop.md has\n%v\nthe tests are\n%v", got, want)
 	}
 }
 
