@@ -2,6 +2,8 @@ package envoyconfig_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +14,12 @@ import (
 	envoyconfig "github.com/claimgate/claimgate/envoy-config"
 	"github.com/claimgate/claimgate/extauthz"
 )
+
+// files are the shipped ones. [TestEachFileSaysWhenToUseIt] misses none.
+var files = map[string][]byte{
+	"envoy.yaml": envoyconfig.Envoy, "sidecar-uds.yaml": envoyconfig.SidecarUDS,
+	"route-by-issuer.yaml": envoyconfig.RouteByIssuer, "jwt-authn-shadow.yaml": envoyconfig.JWTAuthnShadow,
+}
 
 // Every identity header that the gate sends by default is dropped before Envoy
 // looks at its routes.
@@ -24,34 +32,72 @@ func TestIdentityHeadersAreDroppedBeforeRouting(t *testing.T) {
 	for name := range cfg.Headers {
 		want = append(want, name)
 	}
-	var got []string
-	for _, m := range regexp.MustCompile(`(?m)^ +- remove: (\S+)$`).FindAllSubmatch(envoyconfig.Envoy, -1) {
-		got = append(got, string(m[1]))
-	}
 	slices.Sort(want)
-	slices.Sort(got)
-	if len(want) == 0 || !slices.Equal(got, want) {
-		t.Errorf("envoy.yaml removes %v, the gate's default headers are %v", got, want)
+	for name, file := range files {
+		var got []string
+		for _, m := range regexp.MustCompile(`(?m)^ +- remove: (\S+)$`).FindAllSubmatch(file, -1) {
+			got = append(got, string(m[1]))
+		}
+		slices.Sort(got)
+		if len(want) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%s removes %v, the gate's default headers are %v", name, got, want)
+		}
 	}
 }
 
 // What makes the file safe stands in it. Deleting a line must fail a test, since
 // most of them change nothing that a good client would notice.
 func TestSafetySettingsAreThere(t *testing.T) {
-	var v any
-	if err := yaml.Load(envoyconfig.Envoy, &v); err != nil {
+	everywhere := []string{
+		"failure_mode_allow=false", "status_on_error.code=ServiceUnavailable", "validate_mutations=true",
+		"encode_raw_headers=true", "headers_with_underscores_action=REJECT_REQUEST",
+		"normalize_path=true", "merge_slashes=true", "path_with_escaped_slashes_action=REJECT_REQUEST",
+		"use_remote_address=true",
+	}
+	const (
+		retries     = "retry_policy.retry_on=unavailable,reset,connect-failure,refused-stream"
+		certificate = "include_peer_certificate=true"
+	)
+	more := map[string][]string{
+		"envoy.yaml":            {retries, certificate, "clear_route_cache=true", "context_extensions.policy=admin"},
+		"sidecar-uds.yaml":      {retries, certificate, "pipe.path=/run/claimgate/gate.sock"},
+		"route-by-issuer.yaml":  {retries, certificate, "clear_route_cache=true", "context_extensions.policy=api", "direct_response.status=403"},
+		"jwt-authn-shadow.yaml": {"server_listener_name=shadow"},
+	}
+	for name, file := range files {
+		var v any
+		if err := yaml.Load(file, &v); err != nil {
+			t.Fatal(err)
+		}
+		flat := flatten(v)
+		for _, setting := range slices.Concat(everywhere, more[name]) {
+			if !slices.ContainsFunc(flat, func(line string) bool { return strings.HasSuffix(line, "."+setting) }) {
+				t.Errorf("%s lacks %s", name, setting)
+			}
+		}
+	}
+}
+
+// A reader finds out from the first lines of a file whether it is for him, and
+// README.md lists them all.
+func TestEachFileSaysWhenToUseIt(t *testing.T) {
+	names, err := filepath.Glob("*.yaml")
+	if err != nil {
 		t.Fatal(err)
 	}
-	flat := flatten(v)
-	for _, setting := range []string{
-		"failure_mode_allow=false", "status_on_error.code=ServiceUnavailable", "validate_mutations=true",
-		"encode_raw_headers=true", "include_peer_certificate=true", "clear_route_cache=true",
-		"retry_policy.retry_on=unavailable,reset,connect-failure,refused-stream",
-		"headers_with_underscores_action=REJECT_REQUEST", "normalize_path=true", "merge_slashes=true",
-		"path_with_escaped_slashes_action=REJECT_REQUEST", "context_extensions.policy=admin",
-	} {
-		if !slices.ContainsFunc(flat, func(line string) bool { return strings.HasSuffix(line, "."+setting) }) {
-			t.Errorf("envoy.yaml lacks %s", setting)
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		header, _, _ := strings.Cut(string(files[name]), "\nstatic_resources:")
+		for _, want := range []string{"# When to use it: ", "Tested with Envoy 1.36 to 1.40", "--mode validate -c " + name + "\n"} {
+			if !strings.Contains(header+"\n", want) {
+				t.Errorf("the header of %s lacks %q", name, want)
+			}
+		}
+		if !strings.Contains(string(readme), "["+name+"]("+name+")") {
+			t.Errorf("README.md does not list %s", name)
 		}
 	}
 }

@@ -63,20 +63,22 @@ func TestGateDownIs503(t *testing.T) {
 	})
 }
 
+// upgrade asks for a WebSocket.
+func upgrade(path, connection string, more ...header) lab.Request {
+	return lab.Request{Path: path, Headers: append([]header{
+		{"Connection", connection}, {"Upgrade", "websocket"},
+		{"Sec-WebSocket-Version", "13"}, {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+	}, more...)}
+}
+
 // A WebSocket is checked at its upgrade, and its upstream told who comes.
 func TestWebSocketUpgradeIsChecked(t *testing.T) {
 	inBothEncodings(t, func(t *testing.T, l *lab.Lab) {
-		upgrade := func(connection string, more ...header) lab.Request {
-			return lab.Request{Path: "/orders/7", Headers: append([]header{
-				{"Connection", connection}, {"Upgrade", "websocket"},
-				{"Sec-WebSocket-Version", "13"}, {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
-			}, more...)}
-		}
-		if a := do(t, l, upgrade("Upgrade")); a.Status != 401 {
+		if a := do(t, l, upgrade("/orders/7", "Upgrade")); a.Status != 401 {
 			t.Errorf("without a token: status %d, want 401", a.Status)
 		}
 		for _, connection := range []string{"Upgrade", "Upgrade, x-auth-subject"} {
-			a := do(t, l, upgrade(connection, token(l), header{"x-auth-subject", "root"}))
+			a := do(t, l, upgrade("/orders/7", connection, token(l), header{"x-auth-subject", "root"}))
 			if a.Status != http.StatusSwitchingProtocols || !maps.Equal(seen(a), alice) {
 				t.Errorf("Connection: %s: %d, the upstream sees %v, want 101 and %v", connection, a.Status, seen(a), alice)
 			}

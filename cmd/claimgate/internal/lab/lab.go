@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,9 +142,14 @@ func (l *Lab) envoyConfig(opts Options) ([]byte, error) {
 			config = bytes.Replace(config, old, with, 1)
 		}
 	}
+	issuer, err := url.Parse(l.Workforce.URL)
+	if err != nil {
+		return nil, err
+	}
 	return Rewire(config, Addresses{
 		Edge: "127.0.0.1:0", Admin: "127.0.0.1:0", // Envoy chooses free ports and says which
 		Gate: cmp.Or(opts.Gate, l.GateAddr), Workforce: l.upstreams[0].addr, Customers: l.upstreams[1].addr,
+		Issuer: issuer.Host,
 	}, !opts.JoinedHeaders)
 }
 

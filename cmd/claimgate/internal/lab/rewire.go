@@ -11,6 +11,7 @@ import (
 // the path of a socket instead.
 type Addresses struct {
 	Edge, Admin, Gate, Workforce, Customers string
+	Issuer                                  string // of the workforce, where its keys are fetched
 }
 
 // socketPath is that of the gate in the shipped files.
@@ -27,6 +28,7 @@ func Rewire(config []byte, to Addresses, rawHeaders bool) ([]byte, error) {
 	}
 	m := moves{to: map[string]string{
 		"edge": to.Edge, "admin": to.Admin, "gate": to.Gate, "workforce": to.Workforce, "customers": to.Customers,
+		"issuer": to.Issuer,
 	}, met: map[string]bool{}}
 	raw := 0
 	err := walk(&doc, func(key string, value *yaml.Node) error {
@@ -63,6 +65,7 @@ var places = map[string]string{
 	"/run/claimgate/gate.sock": "gate",
 	"127.0.0.1:8081":           "workforce",
 	"127.0.0.1:8082":           "customers",
+	"login.example.com:443":    "issuer",
 }
 
 // moves are the new addresses by place, and the places that were met.
