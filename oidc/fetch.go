@@ -42,7 +42,7 @@ const (
 	FetchOK          FetchResult = "ok"
 	FetchNotModified FetchResult = "not_modified"
 	FetchTimeout     FetchResult = "timeout"   // not ended in time, body included
-	FetchConnect     FetchResult = "connect"   // name resolution, connection, proxy, or an answer that broke off
+	FetchConnect     FetchResult = "connect"   // name resolution, connection, proxy, an answer that broke off, or a key set file that cannot be read
 	FetchTLS         FetchResult = "tls"       // the handshake failed, or a file of certificates cannot be used
 	FetchStatus      FetchResult = "status"    // another status than 200; redirects are not followed
 	FetchTooLarge    FetchResult = "too_large" // over 1 MiB after decompression, or over 128 keys

@@ -33,7 +33,7 @@ func TestImports(t *testing.T) {
 			if strings.Contains(strings.Split(path, "/")[0], ".") && !allowed[path] {
 				t.Errorf("%s imports %s", file, path)
 			}
-			if path == "encoding/json" && file != "keyset.go" { // which asks json.Valid and decodes nothing
+			if path == "encoding/json" && file != "keyset.go" && file != "snapshot.go" { // which ask json.Valid and encode, and decode nothing
 				t.Errorf("%s imports encoding/json, which must not read tokens", file)
 			}
 		}

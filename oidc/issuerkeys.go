@@ -19,6 +19,7 @@ import (
 type issuerKeysConfig struct {
 	issuer, name          string
 	discoveryURL, jwksURL string
+	jwksFile              string
 	keys                  KeysConfig
 	http                  HTTPConfig
 	insecure              bool
@@ -39,6 +40,8 @@ type issuerKeys struct {
 	cfg    KeysConfig
 	store  *keyStore
 	fetch  func(ctx context.Context, fresh bool) (fetched, error) // by one flight at a time
+	local  bool                                                   // fetch looks at a file
+	kept   *snapshotFile                                          // used by one flight at a time; nil for none
 
 	snap    atomic.Pointer[keySnapshot] // nil until the first success; stored with mu held
 	started atomic.Uint64               // flights started so far; changed with mu held
@@ -56,6 +59,11 @@ type issuerKeys struct {
 	gateAt      time.Time // when an unknown key last caused a flight
 	fetches     uint64    // flights that unknown keys caused
 	suppressed  uint64    // requests that the gate kept from causing one
+
+	restored bool      // the snapshot was looked at, or there is none to look at
+	toSave   *snapshot // to be written; nil if the last one was
+	saving   bool      // somebody writes
+	saveErr  error     // of the last write
 }
 
 // keySnapshot is an issuer's keys as of their last successful fetch.
@@ -79,6 +87,7 @@ type flight struct {
 	counted bool // one of the background refreshes, which are limited
 	retry   bool // the one before failed
 	byRun   bool // ends with Run
+	restore bool // looks at the snapshot on disk, and asks nobody
 
 	done    chan struct{} // closed when the result is in place
 	waiters int           // guarded by issuerKeys.mu
@@ -199,7 +208,7 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 		if f.err != nil {
 			return result.refusal(f.err)
 		}
-		conclusive = f.number > startedBefore
+		conclusive = f.number > startedBefore && !f.restore
 	}
 }
 
@@ -234,6 +243,8 @@ func (s *keySnapshot) describe(o outcome, hint keyHint, now time.Time) string {
 
 func boarded(f *flight, obstacle error) string {
 	switch {
+	case f != nil && f.restore:
+		return "reading the snapshot of the issuer's keys"
 	case f != nil:
 		return "waiting for a fetch of the issuer's keys"
 	case obstacle != nil:
@@ -257,7 +268,9 @@ func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f 
 		return nil, errStoreDone, false
 	}
 	if k.flight == nil {
-		if result == noKeys {
+		if !k.restored {
+			f = &flight{restore: true}
+		} else if result == noKeys {
 			if k.landed && k.store.elapsed(now) < k.dueAt() {
 				return nil, k.lastErr, false
 			}
@@ -277,7 +290,7 @@ func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f 
 			k.fetches++
 		}
 	}
-	if k.flight.waiters == maxWaiters {
+	if k.flight.waiters == maxWaiters && !k.flight.restore { // which takes no time
 		return nil, errCrowd, false
 	}
 	k.flight.waiters++
@@ -302,9 +315,13 @@ func (k *issuerKeys) refreshUnattended(now time.Time) {
 func (k *issuerKeys) startDue(ctx context.Context, now time.Time, byRun bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.flight == nil && k.store.elapsed(now) >= k.dueAt() {
-		// A first fetch is not one of those that queue.
-		k.launch(ctx, &flight{counted: k.landed, retry: k.failures > 0, byRun: byRun})
+	switch {
+	case k.flight != nil || k.store.elapsed(now) < k.dueAt():
+	case !k.restored:
+		k.launch(ctx, &flight{restore: true, byRun: byRun})
+	default:
+		// A first fetch is not one of those that queue, nor is a look at a file.
+		k.launch(ctx, &flight{counted: k.landed && !k.local, retry: k.failures > 0, byRun: byRun})
 	}
 }
 
@@ -313,7 +330,14 @@ func (k *issuerKeys) startDue(ctx context.Context, now time.Time, byRun bool) {
 func (k *issuerKeys) launch(ctx context.Context, f *flight) bool {
 	f.number = k.started.Load() + 1
 	f.done = make(chan struct{})
-	if !k.store.admit(f, func() { k.fly(ctx, f) }) {
+	fly := func() {
+		k.fly(ctx, f)
+		k.save()
+	}
+	if f.restore {
+		fly = func() { k.restore(f) }
+	}
+	if !k.store.admit(f, fly) {
 		return false
 	}
 	k.started.Store(f.number)
@@ -355,6 +379,10 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 	if err == nil && f.number > k.published { // a later flight's keys are not replaced
 		news.changed, news.set = k.publish(got, now), got.set
 		k.published = f.number
+		if got.snapshot != nil {
+			got.snapshot.fetchedAt = now
+			k.toSave = got.snapshot
+		}
 	}
 	f.err = err
 	k.landed = true
@@ -364,7 +392,7 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 		k.failures = 0
 	case !f.forced: // what a token caused does not change the schedule
 		k.failures++
-		k.setDue(k.store.elapsed(now) + retryDelay(k.failures, k.store.jitter()))
+		k.setDue(k.store.elapsed(now) + k.pause())
 	}
 	if snap := k.snap.Load(); snap.usable(now, k.cfg.maxStale()) {
 		news.until = snap.fetchedAt.Add(k.cfg.maxStale())
@@ -372,6 +400,15 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 		news.lost = hadKeys
 	}
 	return news
+}
+
+// pause returns how long to wait after a failure. It is called with mu held.
+func (k *issuerKeys) pause() time.Duration {
+	if k.local { // a look costs nothing
+		_, pause := freshness(fileLife, k.store.jitter())
+		return pause
+	}
+	return retryDelay(k.failures, k.store.jitter())
 }
 
 // publish makes a snapshot of what a flight brought, with mu held, and reports

@@ -26,6 +26,7 @@ type keySource struct {
 	set      *keySet     // the last good one, nil at first
 	etag     string      // of set
 	etagFrom string      // the URL that set is from
+	text     []byte      // set as it came, if snapshots are kept
 }
 
 // fetched is what one fetch brought.
@@ -35,6 +36,8 @@ type fetched struct {
 	// warning tells of a refresh of the metadata that failed although the keys
 	// came, from where they were before.
 	warning error
+	// snapshot is what came, to be kept on disk; nil if that is not wanted.
+	snapshot *snapshot
 }
 
 func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time) (*keySource, error) {
@@ -72,8 +75,9 @@ func (s *keySource) fetch(ctx context.Context, fresh bool) (fetched, error) {
 	if s.etagFrom == from.String() {
 		r.etag = s.etag
 	}
-	set := s.set // unless another one comes
+	set, text := s.set, s.text // unless others come
 	resp, err := s.fetcher.get(ctx, r, func(body []byte) (err error) {
+		text = body
 		set, err = parseKeySet(body)
 		return labelKeySet(err)
 	})
@@ -86,7 +90,39 @@ func (s *keySource) fetch(ctx context.Context, fresh bool) (fetched, error) {
 	if !resp.notModified {
 		s.set, s.etag, s.etagFrom = set, etagOf(resp), from.String()
 	}
-	return fetched{set: set, life: s.keys.lifetime(resp.header, s.clock()), warning: warning}, nil
+	got := fetched{set: set, life: s.keys.lifetime(resp.header, s.clock()), warning: warning}
+	if s.keys.SnapshotFile != "" {
+		s.text = text
+		got.snapshot = &snapshot{issuer: s.issuer, keysURL: from.String(), keySet: text}
+		if s.found != nil {
+			got.snapshot.metadataURL = s.found.from.String()
+		}
+	}
+	return got, nil
+}
+
+// adopt reports whether a snapshot can be of this source, and goes on from where
+// its keys were found: if only discovery is down, keys are fetched from there.
+func (s *keySource) adopt(snap snapshot) error {
+	if snap.issuer != s.issuer {
+		return errors.New("is of another issuer")
+	}
+	if s.keysURL != nil {
+		if snap.metadataURL != "" || snap.keysURL != s.keysURL.String() {
+			return errors.New("is of another key set URL")
+		}
+		return nil
+	}
+	i := slices.IndexFunc(s.forms, func(form *url.URL) bool { return form.String() == snap.metadataURL })
+	if i < 0 {
+		return errors.New("is of another discovery URL")
+	}
+	from, err := metadata{issuer: s.issuer, jwksURI: snap.keysURL}.keysURL(s.issuer, s.forms[i], s.insecure)
+	if err != nil {
+		return errors.New("is of a key set URL that the rules forbid")
+	}
+	s.found = &discovered{from: s.forms[i], keysURL: from, at: snap.fetchedAt} // and due at once
+	return nil
 }
 
 func labelKeySet(err error) error {

@@ -26,6 +26,9 @@ type IssuerStatus struct {
 	// LastError is one line that says what was wrong with the last fetch, "" if
 	// nothing was. It is for operators: it names the URL.
 	LastError string
+	// SnapshotError is one line that says why the last key set could not be kept
+	// on disk, "" if it could or need not be.
+	SnapshotError string
 
 	// UnknownKeyFetched counts the fetches that tokens with an unknown key
 	// caused, UnknownKeySuppressed the requests that would have caused one more
@@ -40,6 +43,7 @@ func (k *issuerKeys) status() IssuerStatus {
 	s := IssuerStatus{
 		Issuer: k.issuer, Name: k.name,
 		FirstFetchEnded: k.landed, LastAttempt: k.lastAttempt, LastError: errorText(k.lastErr),
+		SnapshotError:     errorText(k.saveErr),
 		UnknownKeyFetched: k.fetches, UnknownKeySuppressed: k.suppressed,
 	}
 	if k.lastErr == nil {

@@ -23,6 +23,13 @@ type KeysConfig struct {
 	// UnknownKeyInterval is the least time between two fetches that tokens with
 	// an unknown key cause, 30 s if zero. 1 s to 1 h.
 	UnknownKeyInterval time.Duration
+	// SnapshotFile is where the last good key set is kept on disk, so that a
+	// restart while the issuer is down decides as before it; "" for nowhere. It is
+	// read by Run, or when a token first needs keys, and written after each
+	// successful fetch. One file is for one issuer, and whoever can write it can
+	// make tokens until the issuer answers. A file that cannot be written is
+	// logged and harms no keys in memory.
+	SnapshotFile string
 }
 
 const (

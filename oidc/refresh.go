@@ -89,15 +89,29 @@ func (s *keyStore) add(cfg issuerKeysConfig) (*issuerKeys, error) {
 	if err := errors.Join(cfg.http.check(), cfg.keys.check()); err != nil {
 		return nil, err
 	}
+	if cfg.jwksFile != "" {
+		source, err := newFileSource(cfg, s.clock, s.onFetch)
+		if err != nil {
+			return nil, err
+		}
+		k := s.addSource(cfg, source.fetch)
+		k.local = true
+		return k, nil
+	}
 	source, err := newKeySource(cfg, newFetcher(cfg, s.clock, s.onFetch), s.clock)
 	if err != nil {
 		return nil, err
 	}
-	return s.addSource(cfg, source.fetch), nil
+	k := s.addSource(cfg, source.fetch)
+	if path := cfg.keys.SnapshotFile; path != "" {
+		k.kept = &snapshotFile{path: path, maxStale: cfg.keys.maxStale(), source: source}
+		k.restored = false
+	}
+	return k, nil
 }
 
 func (s *keyStore) addSource(cfg issuerKeysConfig, fetch func(context.Context, bool) (fetched, error)) *issuerKeys {
-	k := &issuerKeys{name: cfg.name, issuer: cfg.issuer, cfg: cfg.keys, store: s, fetch: fetch}
+	k := &issuerKeys{name: cfg.name, issuer: cfg.issuer, cfg: cfg.keys, store: s, fetch: fetch, restored: true}
 	s.issuers = append(s.issuers, k)
 	return k
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 	"unsafe"
@@ -31,9 +32,9 @@ type Config struct {
 // IssuerConfig describes one issuer (authorization server) whose tokens are
 // accepted.
 type IssuerConfig struct {
-	// Issuer is compared with the claim iss byte for byte. Unless JWKSURL is
-	// set it must be an https URL, or http on loopback. With [PresetSPIFFE] it
-	// is a trust domain, such as spiffe://example.org. Required.
+	// Issuer is compared with the claim iss byte for byte. Unless JWKSURL or
+	// JWKSFile is set it must be an https URL, or http on loopback. With
+	// [PresetSPIFFE] it is a trust domain, such as spiffe://example.org. Required.
 	Issuer string
 	// Name is short and unique, for headers, metrics, logs and policies.
 	// Required: lower-case letters, digits and inner hyphens, 63 at most.
@@ -72,6 +73,10 @@ type IssuerConfig struct {
 	DiscoveryURL string
 	// JWKSURL is the key set's URL; with it there is no discovery.
 	JWKSURL string
+	// JWKSFile is a file with the key set, in place of both: nothing is fetched
+	// then. While Run is active it is looked at every two seconds; a file that is
+	// gone or bad does not replace good keys.
+	JWKSFile string
 	// Keys says how fresh the keys are kept.
 	Keys KeysConfig
 	// HTTP says how the issuer is reached.
@@ -154,7 +159,14 @@ func NewValidator(cfg Config) (*Validator, error) {
 		faults = append(faults, errors.New("oidc: no issuers"))
 	}
 	names := map[string]bool{}
+	files := fileUses{}
 	for _, ic := range cfg.Issuers {
+		files.add(ic)
+	}
+	for _, ic := range cfg.Issuers {
+		if err := files.check(ic); err != nil {
+			fault(ic.Name, "%w", err)
+		}
 		iss, errs := newIssuer(ic)
 		for _, err := range errs {
 			fault(ic.Name, "%w", err)
@@ -179,7 +191,7 @@ func NewValidator(cfg Config) (*Validator, error) {
 			continue
 		}
 		keys, err := v.store.add(issuerKeysConfig{
-			issuer: ic.Issuer, name: ic.Name, discoveryURL: ic.DiscoveryURL, jwksURL: ic.JWKSURL,
+			issuer: ic.Issuer, name: ic.Name, discoveryURL: ic.DiscoveryURL, jwksURL: ic.JWKSURL, jwksFile: ic.JWKSFile,
 			keys: ic.Keys, http: ic.HTTP, insecure: ic.Insecure, templateMetadata: iss.rules.TemplateMetadata,
 		})
 		if err != nil {
@@ -194,6 +206,45 @@ func NewValidator(cfg Config) (*Validator, error) {
 	}
 	v.cache = newTokenCache(cfg.Cache)
 	return v, nil
+}
+
+// CheckFiles reads the files that c names and reports each that cannot be read
+// or used now, in a line of its own. What a key set file holds is not judged, and
+// a snapshot need not be there. [NewValidator] does without; this is for those who
+// would rather not start with a file that is not there.
+func (c IssuerConfig) CheckFiles() error {
+	err := c.HTTP.CheckFiles()
+	if c.JWKSFile != "" {
+		_, fileErr := readFile(whatKeyFileSet, c.JWKSFile, maxDocumentSize)
+		err = errors.Join(err, fileErr)
+	}
+	return err
+}
+
+// fileUses counts how often files are named, by their absolute paths.
+type fileUses map[string]int
+
+func (u fileUses) add(c IssuerConfig) {
+	for _, path := range []string{c.JWKSFile, c.Keys.SnapshotFile, c.HTTP.CAFile, c.HTTP.CertFile, c.HTTP.KeyFile, c.HTTP.BearerTokenFile} {
+		if path != "" {
+			u[absolute(path)]++
+		}
+	}
+}
+
+// check reports whether the snapshot of c would overwrite another file.
+func (u fileUses) check(c IssuerConfig) error {
+	if c.Keys.SnapshotFile != "" && u[absolute(c.Keys.SnapshotFile)] > 1 {
+		return errors.New("Keys.SnapshotFile is named for something else too, which it would overwrite: give each issuer a file of its own")
+	}
+	return nil
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return filepath.Clean(path)
 }
 
 func newIssuer(ic IssuerConfig) (*issuer, []error) {
