@@ -32,6 +32,7 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 		return oidc.IssuerConfig{}, fmt.Errorf("extauthz: issuer %s: %w", c.Name, err)
 	}
 	transport := c.HTTP.build()
+	c.addPodFiles(&transport, podFiles)
 	if err := transport.CheckFiles(); err != nil {
 		return fail(err)
 	}

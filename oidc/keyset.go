@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits of a key set.
@@ -31,7 +32,8 @@ type keySet struct {
 	keys    []key
 	skipped []SkippedKey
 	byKID   map[string][]key
-	digest  digest // of the usable keys, whatever their order and spelling
+	digest  digest        // of the usable keys, whatever their order and spelling
+	life    time.Duration // the set's own word on how long it is good, 0 if it says nothing
 }
 
 // SkippedKey is a key of an issuer's set that is not used.
@@ -56,7 +58,7 @@ func (k SkippedKey) String() string {
 // keys of kinds that did not exist when this was written. An error means that
 // the set as a whole is unusable.
 func parseKeySet(body []byte) (*keySet, error) {
-	texts, err := splitKeySet(body)
+	texts, life, err := splitKeySet(body)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +68,7 @@ func parseKeySet(body []byte) (*keySet, error) {
 	if len(texts) > maxKeys {
 		return nil, errSetTooLarge
 	}
-	s := &keySet{byKID: map[string][]key{}}
+	s := &keySet{byKID: map[string][]key{}, life: life}
 	for _, text := range texts {
 		k, err := parseKey(text)
 		if err != nil {
@@ -85,37 +87,46 @@ func parseKeySet(body []byte) (*keySet, error) {
 	return s, nil
 }
 
-// splitKeySet returns the text of each key. It is lenient where the strict JSON
+// splitKeySet returns the text of each key, and the refresh hint of a SPIFFE
+// bundle (Trust Domain and Bundle section 4.1), 0 for none. It is lenient where the strict JSON
 // of this package is not: invalid UTF-8 or a duplicate member spoils the key
 // that it is in, not the set. json.Valid judges the grammar alone; nothing is
 // decoded by encoding/json.
-func splitKeySet(body []byte) ([]string, error) {
+func splitKeySet(body []byte) ([]string, time.Duration, error) {
 	if !json.Valid(body) {
-		return nil, errSetSyntax
+		return nil, 0, errSetSyntax
 	}
 	text := strings.Trim(string(body), " \t\r\n")
 	if text[0] != '{' {
-		return nil, errSetSyntax
+		return nil, 0, errSetSyntax
 	}
 	var array Value
+	var hint time.Duration
 	found := 0
 	for w := (jsonWalker{s: text, pos: 1}); w.more('}'); {
 		name := w.value()
 		w.more(':')
 		value := w.value()
-		if n, err := parseJSON(name.raw); err == nil && n.Text() == "keys" {
+		n, err := parseJSON(name.raw)
+		switch {
+		case err != nil:
+		case n.Text() == "keys":
 			array = value
 			found++
+		case n.Text() == "spiffe_refresh_hint":
+			if seconds, ok := value.Int64(); ok && seconds > 0 {
+				hint = time.Duration(min(seconds, int64(maxLifetime/time.Second))) * time.Second
+			}
 		}
 	}
 	if found != 1 || array.Kind() != KindArray { // two arrays: nobody knows which is meant
-		return nil, errSetSyntax
+		return nil, 0, errSetSyntax
 	}
 	var texts []string
 	for e := range array.Elements() {
 		texts = append(texts, e.raw)
 	}
-	return texts, nil
+	return texts, hint, nil
 }
 
 // digestKeys returns a digest that is equal for equal keys.

@@ -222,6 +222,59 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// A key that names an issuer is for that issuer's tokens only, with the token's
+// tenant in place of {tenantid}.
+func TestAKeyThatIsBoundToAnIssuerIsForThatIssuer(t *testing.T) {
+	const tid, other = "0a1b2c3d-0000-4444-8888-00000000000a", "0a1b2c3d-0000-4444-8888-00000000000b"
+	issuers := []string{"https://login.example/" + tid + "/v2.0", "https://sts.example/" + tid + "/"}
+	for _, tt := range []struct {
+		rule   string
+		issuer any
+		tid    string
+		usable bool // at all
+		fits   bool
+	}{
+		{"not bound", nil, "", true, true},
+		{"the issuer", "https://login.example/" + tid + "/v2.0", "", true, true},
+		{"an alias", "https://sts.example/" + tid + "/", "", true, true},
+		{"the template, of the token's tenant", "https://login.example/{tenantid}/v2.0", tid, true, true},
+		{"the template, of another tenant", "https://login.example/{tenantid}/v2.0", other, true, false},
+		{"the template, without a tenant", "https://login.example/{tenantid}/v2.0", "", true, false},
+		{"the template, of what is no tenant", "https://login.example/{tenantid}/v2.0", tid + "/v2.0?", true, false},
+		{"another tenant", "https://login.example/" + other + "/v2.0", tid, true, false},
+		{"another host", "https://login.example.evil/{tenantid}/v2.0", tid, true, false},
+		{"nearly", "https://login.example/" + tid + "/v2.0/", tid, true, false},
+		{"empty", "", tid, false, false},
+		{"a number", 7, tid, false, false},
+	} {
+		_, jwk := ecJWK(t, "k", elliptic.P256())
+		_, spare := ecJWK(t, "spare", elliptic.P256())
+		set, err := parseKeySet([]byte(setOf(jwk.with("issuer", tt.issuer), spare)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, known := set.candidates(keyHint{alg: ES256, kid: "k", hasKID: true, issuers: issuers, tenantID: tt.tid})
+		if known != tt.usable || len(keys) == 1 != tt.fits {
+			t.Errorf("%s: %d candidates, known %t", tt.rule, len(keys), known)
+		}
+	}
+}
+
+func TestAPresetMayWantOneUseOfKeys(t *testing.T) {
+	for use, fits := range map[any]bool{"jwt-svid": true, "sig": false, nil: false} {
+		_, jwk := ecJWK(t, "k", elliptic.P256())
+		set, err := parseKeySet([]byte(setOf(jwk.with("use", use))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, hasKID := range []bool{true, false} {
+			if keys, _ := set.candidates(keyHint{alg: ES256, kid: "k", hasKID: hasKID, uses: []string{"jwt-svid"}}); len(keys) == 1 != fits {
+				t.Errorf("use %v, kid %t: %d candidates", use, hasKID, len(keys))
+			}
+		}
+	}
+}
+
 func TestUsualLookupDoesNotAllocate(t *testing.T) {
 	_, e1 := ecJWK(t, "e1", elliptic.P256())
 	_, e2 := ecJWK(t, "e2", elliptic.P256())
@@ -251,7 +304,7 @@ func FuzzParseKeySet(f *testing.F) {
 			}
 			return
 		}
-		texts, err := splitKeySet(body)
+		texts, _, err := splitKeySet(body)
 		if err != nil {
 			t.Fatal(err)
 		}

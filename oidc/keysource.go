@@ -90,7 +90,7 @@ func (s *keySource) fetch(ctx context.Context, fresh bool) (fetched, error) {
 	if !resp.notModified {
 		s.set, s.etag, s.etagFrom = set, etagOf(resp), from.String()
 	}
-	got := fetched{set: set, life: s.keys.lifetime(resp.header, s.clock()), warning: warning}
+	got := fetched{set: set, life: s.keys.lifetime(resp.header, set.life, s.clock()), warning: warning}
 	if s.keys.SnapshotFile != "" {
 		s.text = text
 		got.snapshot = &snapshot{issuer: s.issuer, keysURL: from.String(), keySet: text}
@@ -227,7 +227,7 @@ func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
 	}
 	known.from = form
 	known.at = s.clock()
-	known.life = s.keys.lifetime(resp.header, known.at)
+	known.life = s.keys.lifetime(resp.header, 0, known.at)
 	if !resp.notModified {
 		known.etag = etagOf(resp)
 	}

@@ -60,10 +60,14 @@ func (c KeysConfig) check() error {
 	return errors.Join(errs...)
 }
 
-// lifetime returns how long an answer that came now is good, before jitter.
-func (c KeysConfig) lifetime(h http.Header, now time.Time) time.Duration {
+// lifetime returns how long an answer that came now is good, before jitter. hint
+// is what the document itself says, which goes before what its headers say; 0 if
+// it says nothing.
+func (c KeysConfig) lifetime(h http.Header, hint time.Duration, now time.Time) time.Duration {
 	life := c.refresh()
-	if answered, ok := cacheLifetime(h, now); ok {
+	if hint > 0 {
+		life = min(max(hint, minLifetime), maxLifetime)
+	} else if answered, ok := cacheLifetime(h, now); ok {
 		life = min(max(answered, minLifetime), maxLifetime)
 	}
 	if c.Refresh > 0 {

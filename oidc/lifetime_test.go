@@ -1,7 +1,9 @@
 package oidc
 
 import (
+	"crypto/elliptic"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,7 +48,7 @@ func TestLifetimeOfAnAnswer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.cfg.lifetime(tt.header, now); got != tt.want {
+			if got := tt.cfg.lifetime(tt.header, 0, now); got != tt.want {
 				t.Errorf("lifetime %s, want %s", got, tt.want)
 			}
 		})
@@ -102,5 +104,35 @@ func TestRetriesBackOff(t *testing.T) {
 	}
 	if got := retryDelay(1, -1); got != 800*time.Millisecond {
 		t.Errorf("at least %s, want 0.8 s", got)
+	}
+}
+
+// A SPIFFE bundle says itself how often to look for a new one; the bounds hold for
+// it as for what headers say.
+func TestTheRefreshHintOfABundleCounts(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	_, key := ecJWK(t, "a", elliptic.P256())
+	hour := http.Header{"Cache-Control": {"max-age=3600"}}
+	for _, tt := range []struct {
+		members string
+		cfg     KeysConfig
+		want    time.Duration
+	}{
+		{`"spiffe_refresh_hint": 600,`, KeysConfig{}, 10 * time.Minute},
+		{`"spiffe_refresh_hint": 10,`, KeysConfig{}, minLifetime},
+		{`"spiffe_refresh_hint": 10,`, KeysConfig{Refresh: time.Minute}, time.Minute},
+		{`"spiffe_refresh_hint": 99999999999999,`, KeysConfig{}, maxLifetime},
+		{`"spiffe_refresh_hint": 0,`, KeysConfig{}, time.Hour},
+		{`"spiffe_refresh_hint": -5,`, KeysConfig{}, time.Hour},
+		{`"spiffe_refresh_hint": "600",`, KeysConfig{}, time.Hour},
+		{`"spiffe_sequence": 7,`, KeysConfig{}, time.Hour},
+	} {
+		set, err := parseKeySet([]byte("{" + tt.members + strings.TrimPrefix(setOf(key), "{")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tt.cfg.lifetime(hour, set.life, now); got != tt.want {
+			t.Errorf("%s with Refresh %s: %s, want %s", tt.members, tt.cfg.Refresh, got, tt.want)
+		}
 	}
 }
