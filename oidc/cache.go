@@ -48,44 +48,59 @@ type digest = [32]byte
 // tokenCache remembers facts, never decisions: a token's verified claims, under
 // the SHA-256 of the token. Junk cannot get in, since only verified tokens do.
 type tokenCache struct {
-	hits, misses atomic.Uint64
-	maxBytes     int64
+	*cacheCounters
+	bounds CacheConfig
 
 	mu    sync.Mutex
 	lru   *simplelru.LRU[digest, *cacheEntry] // guarded by mu
 	bytes int64                               // guarded by mu
 }
 
+// cacheCounters go on when a cache with other bounds takes over.
+type cacheCounters struct{ hits, misses atomic.Uint64 }
+
+// cacheEntry is a verified token. An issuer's pointer stands for its
+// configuration: any change of that is another issuer.
 type cacheEntry struct {
 	token      *Token
 	issuer     *issuer
-	generation uint64 // of the issuer's keys when the token was verified
+	keys       *issuerKeys
+	generation uint64 // of keys when the token was verified
+	epoch      uint64 // of the validator that verified it
 	verifiedAt time.Time
 	size       int64
 }
 
+// within returns a cache with the given bounds: c itself if it has them.
+func (c *tokenCache) within(bounds CacheConfig, counters *cacheCounters) *tokenCache {
+	if c != nil && c.bounds == bounds {
+		return c
+	}
+	return newTokenCache(bounds, counters)
+}
+
 // newTokenCache returns nil, which is a cache that is off, for a zero bound.
-func newTokenCache(cfg CacheConfig) *tokenCache {
+func newTokenCache(cfg CacheConfig, counters *cacheCounters) *tokenCache {
 	if cfg.MaxEntries <= 0 || cfg.MaxBytes <= 0 {
 		return nil
 	}
-	c := &tokenCache{maxBytes: cfg.MaxBytes}
+	c := &tokenCache{cacheCounters: counters, bounds: cfg}
 	// The error is for sizes that are not positive.
 	c.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(_ digest, e *cacheEntry) { c.bytes -= e.size })
 	return c
 }
 
-// get returns the entry for a token that may still be believed at now: not
-// expired, not older than five minutes, verified with the keys that its issuer
-// has today.
-func (c *tokenCache) get(key digest, now time.Time) (*cacheEntry, bool) {
+// get returns the entry for a token that v may still believe at now: not
+// expired, not older than five minutes, verified under the configuration that
+// its issuer has in v and with the keys that it has today.
+func (c *tokenCache) get(key digest, now time.Time, v *Validator) (*cacheEntry, bool) {
 	if c == nil {
 		return nil, false
 	}
 	c.mu.Lock()
 	e, found := c.lru.Get(key)
 	c.mu.Unlock()
-	if found && e.believable(now) {
+	if found && (e.epoch == v.epoch || v.has(e.issuer)) && e.believable(now) {
 		c.hits.Add(1)
 		return e, true
 	}
@@ -101,7 +116,7 @@ func (e *cacheEntry) believable(now time.Time) bool {
 	if now.Unix() < e.verifiedAt.Unix() {
 		return false
 	}
-	generation, usable := e.issuer.keys.current()
+	generation, usable := e.keys.current()
 	return usable && generation == e.generation
 }
 
@@ -110,7 +125,7 @@ func (c *tokenCache) put(key digest, e *cacheEntry) {
 		return
 	}
 	e.size = e.token.size()
-	if e.size > c.maxBytes {
+	if e.size > c.bounds.MaxBytes {
 		return
 	}
 	c.mu.Lock()
@@ -120,7 +135,7 @@ func (c *tokenCache) put(key digest, e *cacheEntry) {
 	}
 	c.lru.Add(key, e)
 	c.bytes += e.size
-	for c.bytes > c.maxBytes {
+	for c.bytes > c.bounds.MaxBytes {
 		c.lru.RemoveOldest()
 	}
 }

@@ -78,6 +78,10 @@
 // that issuer, and only of that one, get [KeysUnavailable]. A key that the issuer
 // takes out of its set stops working at the next fetch, for cached tokens too.
 //
+// Configurations come and go: [Validator.Next] makes the next one from the one in
+// use. What did not change keeps its keys and verified tokens, and what was
+// removed is refused from the first token on.
+//
 // # Time and waiting
 //
 // A token that is in the cache, or whose key is in memory, never waits. If

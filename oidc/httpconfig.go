@@ -92,6 +92,13 @@ func (c HTTPConfig) check() error {
 	return errors.Join(errs...)
 }
 
+// same reports whether c and d reach an issuer in the same way.
+func (c HTTPConfig) same(d HTTPConfig) bool {
+	roots := c.RootCAs.Equal(d.RootCAs)
+	c.RootCAs, d.RootCAs = nil, nil
+	return roots && c == d
+}
+
 // CheckFiles reads the files that c names and reports each that cannot be used
 // now, in a line of its own. Fetches do the same; this is for those who would
 // rather not start with a file that is not there.

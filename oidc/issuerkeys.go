@@ -26,6 +26,22 @@ type issuerKeysConfig struct {
 	templateMetadata      bool // the metadata's issuer may have {tenantid}
 }
 
+// same reports whether c and d ask for the same thing, so that one set of keys
+// can serve both.
+func (c issuerKeysConfig) same(d issuerKeysConfig) bool {
+	return c.name == d.name && c.keys == d.keys && c.sameOrigin(d)
+}
+
+// sameOrigin reports whether keys that were fetched for c are good for d: they
+// are of the same issuer, from the same place, reached in the same way.
+func (c issuerKeysConfig) sameOrigin(d issuerKeysConfig) bool {
+	http := c.http.same(d.http)
+	c.http, d.http = HTTPConfig{}, HTTPConfig{}
+	c.name, d.name = "", ""
+	c.keys, d.keys = KeysConfig{}, KeysConfig{}
+	return http && c == d // a field that is added makes a difference until it is said here that it makes none
+}
+
 const (
 	maxWaiters = 64              // requests that wait for one issuer
 	youngKeys  = 5 * time.Minute // keys this young are not doubted because of a bad signature
@@ -35,22 +51,26 @@ const (
 // without a lock, and what it takes to replace it. At most one fetch is in
 // flight.
 type issuerKeys struct {
-	name   string
-	issuer string
-	cfg    KeysConfig
-	store  *keyStore
-	fetch  func(ctx context.Context, fresh bool) (fetched, error) // by one flight at a time
-	local  bool                                                   // fetch looks at a file
-	kept   *snapshotFile                                          // used by one flight at a time; nil for none
+	cfg   issuerKeysConfig
+	store *keyStore
+	keyOrigin
+	number uint64 // in the order in which issuers were added
+
+	users int  // guarded by keyStore.mu, as is slot
+	slot  slot // in the timetable
 
 	snap    atomic.Pointer[keySnapshot] // nil until the first success; stored with mu held
 	started atomic.Uint64               // flights started so far; changed with mu held
 	due     atomic.Int64                // when the next fetch is due, as keyStore.elapsed; changed with mu held
+	flights sync.WaitGroup              // grows with mu held and until retired
 
-	mu          sync.Mutex // guards what follows; never held over I/O or a callback
-	flight      *flight    // in flight, nil if none
-	published   uint64     // the flight that brought snap
-	landed      bool       // a flight has ended
+	mu          sync.Mutex    // guards what follows; never held over I/O or a callback
+	scheduled   bool          // the keys are kept fresh
+	retired     bool          // nobody uses the keys any more
+	flight      *flight       // in flight, nil if none
+	published   uint64        // the flight that brought snap
+	landed      bool          // a flight has ended
+	awaited     chan struct{} // closed when the first flight has ended; nil if nobody waits for that
 	lastAttempt time.Time
 	lastErr     error     // of the last flight; nil if it succeeded
 	warning     error     // of the last flight, if it succeeded
@@ -89,6 +109,7 @@ type flight struct {
 	byRun   bool // ends with Run
 	restore bool // looks at the snapshot on disk, and asks nobody
 
+	cancel  context.CancelFunc
 	done    chan struct{} // closed when the result is in place
 	waiters int           // guarded by issuerKeys.mu
 	err     error         // read after done
@@ -97,13 +118,84 @@ type flight struct {
 // dueAt returns when the next fetch is due, as keyStore.elapsed.
 func (k *issuerKeys) dueAt() time.Duration { return time.Duration(k.due.Load()) }
 
-// setDue is called with mu held.
+// setDue is called with mu held. It does not move the keys in the timetable.
 func (k *issuerKeys) setDue(at time.Duration) { k.due.Store(int64(at)) }
+
+// reschedule enters the keys in the timetable as they stand now. It is called
+// with mu held, after a flight and whenever the due time is set between flights.
+func (k *issuerKeys) reschedule() {
+	class := lastSucceeded
+	switch {
+	case k.queuesNot():
+		class = queuesNot
+	case k.failures > 0:
+		class = lastFailed
+	}
+	s := k.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.scheduled && k.flight == nil && k.users > 0 && !s.closed {
+		s.timetable.put(k, k.dueAt(), class)
+	}
+}
+
+// queuesNot reports whether the next flight need not wait for a place among the
+// background refreshes: a first fetch, or a look at a file. It is called with mu
+// held.
+func (k *issuerKeys) queuesNot() bool { return !k.landed || k.local }
+
+// inherit makes new keys begin with what is known under another configuration
+// of the same origin. Other times may be configured: the refresh comes by them.
+func (k *issuerKeys) inherit(from *issuerKeys) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	k.snap.Store(from.snap.Load())
+	k.restored = k.restored || k.snap.Load() != nil
+	k.landed, k.failures = from.landed, from.failures
+	k.lastAttempt, k.lastErr, k.warning = from.lastAttempt, from.lastErr, from.warning
+	k.gateUsed, k.gateAt = from.gateUsed, from.gateAt
+	due := from.dueAt()
+	if from.landed && from.failures == 0 {
+		_, refreshAfter := freshness(k.cfg.keys.refresh(), k.store.jitter())
+		due = min(due, k.store.elapsed(from.lastAttempt)+refreshAfter)
+	}
+	k.setDue(due)
+}
+
+// awaitFirst waits until the first flight has ended, or ctx or the store has.
+func (k *issuerKeys) awaitFirst(ctx context.Context) {
+	k.mu.Lock()
+	if k.landed {
+		k.mu.Unlock()
+		return
+	}
+	if k.awaited == nil {
+		k.awaited = make(chan struct{})
+	}
+	landed := k.awaited
+	k.mu.Unlock()
+	select {
+	case <-landed:
+	case <-ctx.Done():
+	case <-k.store.ctx.Done():
+	}
+}
+
+// retire ends the flight of keys that nobody uses any more and lets no other
+// start.
+func (k *issuerKeys) retire() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retired = true
+	if k.flight != nil {
+		k.flight.cancel()
+	}
+}
 
 // current returns the generation of the keys in use and whether there are any.
 func (k *issuerKeys) current() (generation uint64, usable bool) {
 	snap := k.snap.Load()
-	if !snap.usable(k.store.clock(), k.cfg.maxStale()) {
+	if !snap.usable(k.store.clock(), k.cfg.keys.maxStale()) {
 		return 0, false
 	}
 	return snap.generation, true
@@ -131,6 +223,7 @@ var (
 	errCrowd      = errors.New("too many requests wait for the issuer's keys")
 	errBudget     = errors.New("the fetch of the issuer's keys did not end in time")
 	errStoreDone  = errors.New("the validator is closed")
+	errRetired    = errors.New("the issuer is no longer configured")
 	errGivenUp    = errors.New("the fetch of the issuer's keys was given up")
 	errFlightLost = errors.New("internal error while fetching, see the log")
 )
@@ -174,7 +267,7 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 		now := k.store.clock()
 		snap := k.snap.Load()
 		result := noKeys
-		if snap.usable(now, k.cfg.maxStale()) {
+		if snap.usable(now, k.cfg.keys.maxStale()) {
 			k.refreshUnattended(now)
 			result = snap.match(hint, try)
 			if explain != nil {
@@ -264,8 +357,11 @@ func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f 
 	if k.snap.Load() != seen {
 		return nil, nil, true
 	}
-	if k.store.ctx.Err() != nil {
+	switch {
+	case k.store.ctx.Err() != nil:
 		return nil, errStoreDone, false
+	case k.retired:
+		return nil, errRetired, false
 	}
 	if k.flight == nil {
 		if !k.restored {
@@ -276,7 +372,7 @@ func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f 
 			}
 			f = &flight{}
 		} else {
-			if k.gateUsed && now.Sub(k.gateAt) < k.cfg.unknownKeyInterval() {
+			if k.gateUsed && now.Sub(k.gateAt) < k.cfg.keys.unknownKeyInterval() {
 				k.suppressed++
 				return nil, k.lastErr, false
 			}
@@ -316,12 +412,11 @@ func (k *issuerKeys) startDue(ctx context.Context, now time.Time, byRun bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.flight != nil || k.store.elapsed(now) < k.dueAt():
+	case k.flight != nil || k.retired || k.store.elapsed(now) < k.dueAt():
 	case !k.restored:
 		k.launch(ctx, &flight{restore: true, byRun: byRun})
 	default:
-		// A first fetch is not one of those that queue, nor is a look at a file.
-		k.launch(ctx, &flight{counted: k.landed && !k.local, retry: k.failures > 0, byRun: byRun})
+		k.launch(ctx, &flight{counted: !k.queuesNot(), retry: k.failures > 0, byRun: byRun})
 	}
 }
 
@@ -330,19 +425,40 @@ func (k *issuerKeys) startDue(ctx context.Context, now time.Time, byRun bool) {
 func (k *issuerKeys) launch(ctx context.Context, f *flight) bool {
 	f.number = k.started.Load() + 1
 	f.done = make(chan struct{})
+	ctx, f.cancel = context.WithCancel(ctx)
 	fly := func() {
+		defer k.exit(f)
+		if f.restore {
+			k.restore(f)
+			return
+		}
 		k.fly(ctx, f)
 		k.save()
 	}
-	if f.restore {
-		fly = func() { k.restore(f) }
-	}
-	if !k.store.admit(f, fly) {
+	k.enter(f)
+	if !k.store.admit(k, f, fly) {
+		k.exit(f)
 		return false
 	}
 	k.started.Store(f.number)
 	k.flight = f
 	return true
+}
+
+// enter and exit count a flight for those who wait for its end.
+func (k *issuerKeys) enter(f *flight) {
+	k.flights.Add(1)
+	if f.byRun {
+		k.store.own.Add(1)
+	}
+}
+
+func (k *issuerKeys) exit(f *flight) {
+	f.cancel()
+	if f.byRun {
+		k.store.own.Done()
+	}
+	k.flights.Done()
 }
 
 // fly fetches and puts the result in place, also if the fetch panics.
@@ -351,12 +467,12 @@ func (k *issuerKeys) fly(ctx context.Context, f *flight) {
 	err := errFlightLost // stays if the fetch panics
 	defer func() {
 		if p := recover(); p != nil {
-			k.store.logger.Error("panic while fetching keys", "issuer", k.name, "panic", p, "stack", string(debug.Stack()))
+			k.store.logger.Error("panic while fetching keys", "issuer", k.cfg.name, "panic", p, "stack", string(debug.Stack()))
 		}
 		news := k.land(f, got, err, ctx.Err() != nil)
-		k.store.release(f)
+		k.store.vacate(f)
 		close(f.done)
-		news.log(k.store.logger, k.name)
+		news.log(k.store.logger, k.cfg.name)
 	}()
 	got, err = k.fetch(ctx, f.forced)
 }
@@ -370,12 +486,13 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 	if k.flight == f {
 		k.flight = nil
 	}
+	defer k.reschedule()
 	if err != nil && givenUp {
 		f.err = errGivenUp
 		return keyNews{}
 	}
 	news := keyNews{was: k.lastErr, err: err, warned: k.warning, warning: got.warning}
-	hadKeys := k.snap.Load().usable(k.lastAttempt, k.cfg.maxStale())
+	hadKeys := k.snap.Load().usable(k.lastAttempt, k.cfg.keys.maxStale())
 	if err == nil && f.number > k.published { // a later flight's keys are not replaced
 		news.changed, news.set = k.publish(got, now), got.set
 		k.published = f.number
@@ -386,6 +503,10 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 	}
 	f.err = err
 	k.landed = true
+	if k.awaited != nil {
+		close(k.awaited)
+		k.awaited = nil
+	}
 	k.lastAttempt, k.lastErr, k.warning = now, err, got.warning
 	switch {
 	case err == nil:
@@ -394,8 +515,8 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 		k.failures++
 		k.setDue(k.store.elapsed(now) + k.pause())
 	}
-	if snap := k.snap.Load(); snap.usable(now, k.cfg.maxStale()) {
-		news.until = snap.fetchedAt.Add(k.cfg.maxStale())
+	if snap := k.snap.Load(); snap.usable(now, k.cfg.keys.maxStale()) {
+		news.until = snap.fetchedAt.Add(k.cfg.keys.maxStale())
 	} else {
 		news.lost = hadKeys
 	}

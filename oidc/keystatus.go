@@ -41,7 +41,7 @@ func (k *issuerKeys) status() IssuerStatus {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := IssuerStatus{
-		Issuer: k.issuer, Name: k.name,
+		Issuer: k.cfg.issuer, Name: k.cfg.name,
 		FirstFetchEnded: k.landed, LastAttempt: k.lastAttempt, LastError: errorText(k.lastErr),
 		SnapshotError:     errorText(k.saveErr),
 		UnknownKeyFetched: k.fetches, UnknownKeySuppressed: k.suppressed,
@@ -58,7 +58,7 @@ func (k *issuerKeys) status() IssuerStatus {
 		return s
 	}
 	s.LastSuccess = snap.fetchedAt
-	if snap.usable(now, k.cfg.maxStale()) {
+	if snap.usable(now, k.cfg.keys.maxStale()) {
 		s.Usable = true
 		s.Stale = k.failures > 0 || !now.Before(snap.expires)
 		s.UsableKeys, s.SkippedKeys = len(snap.set.keys), snap.set.skipped

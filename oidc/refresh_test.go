@@ -103,7 +103,8 @@ func TestBackgroundRefreshesQueue(t *testing.T) {
 		count(0, maxBackground-maxRetries)
 		poll()
 		count(0, 0)
-		failing.change(func() { failing.hold = nil })
+		last := make(chan struct{}) // else those that end make room for more
+		failing.change(func() { failing.hold = last })
 		close(failingHold)
 		synctest.Wait()
 		poll()

@@ -14,16 +14,16 @@ func (k *issuerKeys) restore(f *flight) {
 	err := errFlightLost // stays if reading panics
 	defer func() {
 		if p := recover(); p != nil {
-			k.store.logger.Error("panic while reading a snapshot of keys", "issuer", k.name, "panic", p, "stack", string(debug.Stack()))
+			k.store.logger.Error("panic while reading a snapshot of keys", "issuer", k.cfg.name, "panic", p, "stack", string(debug.Stack()))
 		}
 		k.landRestored(f, got, at)
-		k.store.release(f)
+		k.store.vacate(f)
 		close(f.done)
 		switch {
 		case err != nil:
-			k.store.logger.Warn("the snapshot of the keys is not used", slog.String("issuer", k.name), slog.String("error", errorText(err)))
+			k.store.logger.Warn("the snapshot of the keys is not used", slog.String("issuer", k.cfg.name), slog.String("error", errorText(err)))
 		case got.set != nil:
-			k.store.logger.Info("the keys of the snapshot are used until others come", slog.String("issuer", k.name),
+			k.store.logger.Info("the keys of the snapshot are used until others come", slog.String("issuer", k.cfg.name),
 				slog.Time("fetched", at), slog.Int("usable", len(got.set.keys)), slog.Int("skipped", len(got.set.skipped)))
 		}
 	}()
@@ -36,6 +36,7 @@ func (k *issuerKeys) landRestored(f *flight, got fetched, at time.Time) {
 	if k.flight == f {
 		k.flight = nil
 	}
+	defer k.reschedule()
 	k.restored = true
 	if got.set == nil || k.snap.Load() != nil {
 		return
@@ -67,9 +68,9 @@ func (k *issuerKeys) save() {
 		switch {
 		case err != nil && errorText(err) != errorText(was):
 			k.store.logger.Warn("the snapshot of the keys could not be written; the keys in memory hold, but a restart while the issuer is down would be without",
-				slog.String("issuer", k.name), slog.String("error", errorText(err)))
+				slog.String("issuer", k.cfg.name), slog.String("error", errorText(err)))
 		case err == nil && was != nil:
-			k.store.logger.Info("the snapshot of the keys is written again", slog.String("issuer", k.name))
+			k.store.logger.Info("the snapshot of the keys is written again", slog.String("issuer", k.cfg.name))
 		}
 	}
 }
@@ -78,7 +79,7 @@ func (k *issuerKeys) save() {
 func (k *issuerKeys) write(s snapshot) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			k.store.logger.Error("panic while writing a snapshot of keys", "issuer", k.name, "panic", p, "stack", string(debug.Stack()))
+			k.store.logger.Error("panic while writing a snapshot of keys", "issuer", k.cfg.name, "panic", p, "stack", string(debug.Stack()))
 			err = errFlightLost
 		}
 	}()

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -15,7 +17,8 @@ import (
 // Config is what a [Validator] is made from. It is read once; later changes of
 // its slices have no effect.
 type Config struct {
-	// Issuers are the issuers whose tokens are accepted, one at least.
+	// Issuers are the issuers whose tokens are accepted. Without any, every token
+	// is refused.
 	Issuers []IssuerConfig
 	// Cache bounds the cache of verified tokens; the zero value turns it off.
 	Cache CacheConfig
@@ -103,20 +106,28 @@ const (
 	maxLeeway     = 60 * time.Second
 )
 
-// Validator verifies access tokens of many issuers at once. It is safe for
-// concurrent use. Create it with [NewValidator]; the zero Validator refuses
-// every token.
+// Validator verifies access tokens of many issuers at once. It is immutable and
+// safe for concurrent use. Create it with [NewValidator]; the zero Validator
+// refuses every token.
+//
+// To change the configuration of a running program, make the [Validator.Next]
+// one, use it from then on, and Close the one before.
 type Validator struct {
-	clock   func() time.Time
-	issuers []*issuer          // in the order of the configuration
-	byIss   map[string]*issuer // by issuer identifier and alias
-
-	byTrustDomain map[string]*issuer // those of preset spiffe
-	cache         *tokenCache
-	store         *keyStore
+	clock    func() time.Time
+	epoch    uint64             // no other validator of the store has it
+	issuers  []*issuer          // in the order of the configuration
+	byName   map[string]*issuer // by short name
+	byIss    map[string]*issuer // by issuer identifier and alias
+	byDomain map[string]*issuer // by trust domain, those of preset spiffe
+	cache    *tokenCache        // shared with the validators before and after, if the bounds are the same
+	counters *cacheCounters
+	store    *keyStore // shared with the validators before and after
+	closing  sync.Once
 }
 
-// issuer is an issuer as the validator uses it: immutable, but for its keys.
+// issuer is an issuer as the validator uses it: immutable, but for its keys. A
+// validator has the issuers of the one before whose configuration is the same,
+// so that what was verified for one holds for the other.
 type issuer struct {
 	id          string
 	ids         []string // id and aliases, those of the preset too
@@ -142,23 +153,49 @@ type issuer struct {
 // [Validator.Run], or when a token first needs them. The caller must Close the
 // Validator.
 func NewValidator(cfg Config) (*Validator, error) {
-	v := &Validator{clock: cfg.Clock, byIss: map[string]*issuer{}, byTrustDomain: map[string]*issuer{}}
-	if v.clock == nil {
-		v.clock = time.Now
+	sc := keyStoreConfig{clock: cfg.Clock, logger: cfg.Logger, onFetch: cfg.OnFetch}
+	if sc.clock == nil {
+		sc.clock = time.Now
 	}
-	logger := cfg.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+	if sc.logger == nil {
+		sc.logger = slog.New(slog.DiscardHandler)
 	}
-	v.store = newKeyStore(keyStoreConfig{clock: v.clock, logger: logger, onFetch: cfg.OnFetch})
+	return newValidator(cfg, newKeyStore(sc), &Validator{counters: &cacheCounters{}})
+}
+
+// Next checks cfg and returns a Validator for it that takes v's place, or all
+// that is wrong with cfg. Both can be used, until each is closed.
+//
+// What does not change is shared. An issuer whose Issuer, URLs and HTTP are the
+// same keeps its keys: nothing is fetched again, and [Validator.Run], wherever it
+// was called, goes on with them. A verified token is remembered if nothing in its
+// issuer's configuration has changed. Keys of new issuers are fetched from now
+// on, if Run runs; [Validator.Warm] waits for them.
+//
+// Clock, Logger and OnFetch stay what they were, and are not looked at in cfg. The
+// next of the zero Validator is a new one.
+func (v *Validator) Next(cfg Config) (*Validator, error) {
+	if v.store == nil {
+		return NewValidator(cfg)
+	}
+	return newValidator(cfg, v.store, v)
+}
+
+// newValidator makes a validator that uses store and shares what it can with
+// the one before.
+func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, error) {
+	v := &Validator{
+		clock: store.clock, epoch: store.generation.Add(1), store: store,
+		byName: map[string]*issuer{}, byIss: map[string]*issuer{}, byDomain: map[string]*issuer{},
+		cache: before.cache.within(cfg.Cache, before.counters), counters: before.counters,
+	}
+	if !store.join() {
+		return nil, errors.New("oidc: the validator is closed")
+	}
 	var faults []error
 	fault := func(name, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("oidc: issuer %q: "+format, append([]any{name}, args...)...))
 	}
-	if len(cfg.Issuers) == 0 {
-		faults = append(faults, errors.New("oidc: no issuers"))
-	}
-	names := map[string]bool{}
 	files := fileUses{}
 	for _, ic := range cfg.Issuers {
 		files.add(ic)
@@ -171,10 +208,19 @@ func NewValidator(cfg Config) (*Validator, error) {
 		for _, err := range errs {
 			fault(ic.Name, "%w", err)
 		}
-		if names[ic.Name] {
+		if v.byName[ic.Name] != nil {
 			fault(ic.Name, "another issuer has this name")
 		}
-		names[ic.Name] = true
+		if len(errs) == 0 {
+			var err error
+			if iss.keys, err = store.acquire(ic.keysConfig(iss.rules)); err != nil {
+				fault(ic.Name, "%w", err)
+			} else {
+				iss = before.sharing(iss)
+				v.issuers = append(v.issuers, iss)
+			}
+		}
+		v.byName[ic.Name] = iss
 		for _, id := range iss.ids {
 			if v.byIss[id] != nil {
 				fault(ic.Name, "another issuer has the identifier %q", id)
@@ -182,29 +228,17 @@ func NewValidator(cfg Config) (*Validator, error) {
 			v.byIss[id] = iss
 		}
 		for _, domain := range iss.trustDomains {
-			if other := v.byTrustDomain[domain]; other != nil && other != iss {
+			if other := v.byDomain[domain]; other != nil && other != iss {
 				fault(ic.Name, "another issuer has the trust domain %q", domain)
 			}
-			v.byTrustDomain[domain] = iss
+			v.byDomain[domain] = iss
 		}
-		if len(errs) > 0 {
-			continue
-		}
-		keys, err := v.store.add(issuerKeysConfig{
-			issuer: ic.Issuer, name: ic.Name, discoveryURL: ic.DiscoveryURL, jwksURL: ic.JWKSURL, jwksFile: ic.JWKSFile,
-			keys: ic.Keys, http: ic.HTTP, insecure: ic.Insecure, templateMetadata: iss.rules.TemplateMetadata,
-		})
-		if err != nil {
-			fault(ic.Name, "%w", err)
-			continue
-		}
-		iss.keys = keys
-		v.issuers = append(v.issuers, iss)
 	}
 	if len(faults) > 0 {
+		v.Close()
 		return nil, errors.Join(faults...)
 	}
-	v.cache = newTokenCache(cfg.Cache)
+	store.schedule(v.keys())
 	return v, nil
 }
 
@@ -245,6 +279,44 @@ func absolute(path string) string {
 		return abs
 	}
 	return filepath.Clean(path)
+}
+
+// sharing returns v's own issuer in place of one with the same configuration
+// and keys.
+func (v *Validator) sharing(iss *issuer) *issuer {
+	if own := v.byName[iss.name]; own != nil && own.same(iss) {
+		return own
+	}
+	return iss
+}
+
+// same reports whether two issuers are alike in all that a verification depends
+// on.
+func (iss *issuer) same(other *issuer) bool {
+	a, b := *iss, *other
+	a.keys, b.keys = nil, nil                                // compared as pointers: there are locks behind them
+	return iss.keys == other.keys && reflect.DeepEqual(a, b) //nolint:govet // the errors are behind keys
+}
+
+// has reports whether iss is one of v's issuers. Whether another one of that
+// name is configured does not matter.
+func (v *Validator) has(iss *issuer) bool { return v.byName[iss.name] == iss }
+
+// keys returns the keys of all issuers.
+func (v *Validator) keys() []*issuerKeys {
+	list := make([]*issuerKeys, len(v.issuers))
+	for i, iss := range v.issuers {
+		list[i] = iss.keys
+	}
+	return list
+}
+
+// keysConfig is the part of the configuration that the keys depend on.
+func (c IssuerConfig) keysConfig(rules PresetRules) issuerKeysConfig {
+	return issuerKeysConfig{
+		issuer: c.Issuer, name: c.Name, discoveryURL: c.DiscoveryURL, jwksURL: c.JWKSURL, jwksFile: c.JWKSFile,
+		keys: c.Keys, http: c.HTTP, insecure: c.Insecure, templateMetadata: rules.TemplateMetadata,
+	}
 }
 
 func newIssuer(ic IssuerConfig) (*issuer, []error) {
@@ -334,9 +406,12 @@ func validName(s string) bool {
 	return true
 }
 
-// Run fetches the keys of all issuers and keeps them fresh until ctx ends. It
-// returns nil then, after what it started has ended. Without Run, keys are
-// fetched when a token needs them, and that request waits.
+// Run fetches the keys of all issuers and keeps them fresh until ctx ends, or
+// until the last of the validators that share the keys is closed: it is called
+// once for all of them, and goes on with the issuers of the [Validator.Next]
+// one. It returns nil after what it started has ended, and an error if it is
+// running already. Without Run, keys are fetched when a token needs them, and
+// that request waits.
 func (v *Validator) Run(ctx context.Context) error {
 	if v.store == nil {
 		<-ctx.Done()
@@ -345,12 +420,25 @@ func (v *Validator) Run(ctx context.Context) error {
 	return v.store.run(ctx)
 }
 
-// Close ends all fetches and returns when they have ended. Tokens can still be
-// validated with the keys at hand.
-func (v *Validator) Close() {
-	if v.store != nil {
-		v.store.close()
+// Warm waits until the first fetch of each issuer has ended, well or not, and at
+// most until ctx ends. It starts none: [Validator.Run] does.
+func (v *Validator) Warm(ctx context.Context) {
+	for _, iss := range v.issuers {
+		iss.keys.awaitFirst(ctx)
 	}
+}
+
+// Close gives v up: fetches for issuers that no other validator has end, and
+// have ended when Close returns. With the last of the validators that share
+// their keys, Run ends too. Tokens can still be validated with the keys at hand.
+func (v *Validator) Close() {
+	if v.store == nil {
+		return
+	}
+	v.closing.Do(func() {
+		v.store.release(v.keys())
+		v.store.depart()
+	})
 }
 
 // Status returns the state of each issuer, in the order of the configuration.
@@ -419,7 +507,7 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 	now := v.clock()
 	key := digestOf(token)
 	if req.Explain == nil {
-		if e, ok := v.cache.get(key, now); ok {
+		if e, ok := v.cache.get(key, now, v); ok {
 			if err := e.issuer.accepted(req); err != nil {
 				return nil, err
 			}

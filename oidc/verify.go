@@ -56,7 +56,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if ex != nil {
 		ex.ok("signature", "%s, good", c.header.alg)
 	}
-	return &cacheEntry{token: tok, issuer: iss, generation: generation, verifiedAt: now}, nil
+	return &cacheEntry{token: tok, issuer: iss, keys: iss.keys, generation: generation, epoch: v.epoch, verifiedAt: now}, nil
 }
 
 // issuerOf finds the issuer by iss alone, byte for byte (RFC 7519 section
@@ -66,9 +66,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 func (v *Validator) issuerOf(c Claims) (*issuer, *Error) {
 	iss, ok := c.Top("iss")
 	if !ok {
-		if sub, _ := c.Top("sub"); sub.Kind() == KindString && len(v.byTrustDomain) > 0 {
+		if sub, _ := c.Top("sub"); sub.Kind() == KindString && len(v.byDomain) > 0 {
 			domain, err := spiffeTrustDomain(sub.Text())
-			if found := v.byTrustDomain[domain]; err == nil && found != nil {
+			if found := v.byDomain[domain]; err == nil && found != nil {
 				return found, nil
 			}
 			return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, and no configured issuer is the trust domain of sub")}

@@ -45,7 +45,11 @@ var zeros = map[string]func(t *testing.T){
 	"Class": func(t *testing.T) { want(t, "class", oidc.Class(0), oidc.ClassInternal) },
 	"Config": func(t *testing.T) {
 		v, err := oidc.NewValidator(oidc.Config{})
-		want(t, "a validator without issuers", v == nil && err != nil, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		want(t, "a token at a validator without issuers", reasonOf(t, v, "a.b.c"), oidc.MalformedToken)
 	},
 	"Error": func(t *testing.T) {
 		e := &oidc.Error{}
