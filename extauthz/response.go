@@ -47,8 +47,10 @@ func denialCode(httpStatus int) code.Code {
 	return code.Code_PERMISSION_DENIED
 }
 
-// overwrite says "replace" in both of the ways that there are: Envoy 1.36 and
-// from 1.38 on reads append, 1.37 reads append_action (envoy issue 43310).
+// overwrite says "replace" in both of the ways that there are, so that nothing
+// depends on which one an Envoy reads. Those of the end-to-end tests, 1.36 to
+// 1.40, read append; issue 43310 of Envoy tells of a 1.37 that reads
+// append_action.
 func overwrite(headers []Header) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	for _, h := range headers {

@@ -2,89 +2,49 @@ package e2e_test
 
 import (
 	"context"
-	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/claimgate/claimgate/cmd/claimgate/internal/lab"
 )
 
-// faultyGate stands before a real gate and fails as a gate may: it answers the
-// first checks with errors, or never.
-type faultyGate struct {
-	authv3.UnimplementedAuthorizationServer
-	gate   authv3.AuthorizationClient
-	fail   codes.Code // of the first failures checks; OK is no answer at all
-	failed atomic.Int32
-	times  int32
-}
-
-func (g *faultyGate) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	if g.failed.Add(1) > g.times {
-		return g.gate.Check(ctx, r)
-	}
-	if g.fail == codes.OK {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return nil, status.Error(g.fail, "as the test wants")
-}
-
-// always is more failures than a test has checks.
-const always = 1 << 20
-
-// startFaulty starts a lab whose Envoy asks a gate that fails so many times.
-func startFaulty(t *testing.T, fail codes.Code, times int32) (*lab.Lab, *faultyGate) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := start(t, lab.Options{Gate: listener.Addr().String()})
-	conn, err := grpc.NewClient("passthrough:///"+l.GateAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &faultyGate{gate: authv3.NewAuthorizationClient(conn), fail: fail, times: times}
-	server := grpc.NewServer()
-	authv3.RegisterAuthorizationServer(server, g)
-	var serve sync.WaitGroup
-	serve.Go(func() { _ = server.Serve(listener) })
-	t.Cleanup(func() {
-		server.Stop()
-		serve.Wait()
-		_ = conn.Close()
-	})
-	return l, g
-}
-
 // A gate that fails once or twice is asked again, and the client does not notice.
 func TestFailedChecksAreRetried(t *testing.T) {
-	l, g := startFaulty(t, codes.Unavailable, 2)
+	var asked atomic.Int32
+	l := startWith(t, lab.Options{}, func(ctx context.Context, gate authv3.AuthorizationClient, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+		if asked.Add(1) <= 2 {
+			return nil, status.Error(codes.Unavailable, "as the test wants")
+		}
+		return gate.Check(ctx, r)
+	})
 	a := do(t, l, lab.Request{Path: "/orders/7", Headers: []header{token(l), {"x-auth-subject", "root"}}})
 	if a.Status != 200 || seen(a)["x-auth-subject"] != "alice" {
 		t.Errorf("status %d, the upstream sees %v; want 200 and alice", a.Status, seen(a))
 	}
-	if n := g.failed.Load(); n != 3 {
+	if n := asked.Load(); n != 3 {
 		t.Errorf("the gate was asked %d times, want 3", n)
 	}
 }
 
-// A gate that answers errors, or never, lets nobody in, and says "later".
+// A gate that answers errors, or never, lets nobody in, and says "later". A
+// gRPC client hears the same in its own words.
 func TestFailingGateLetsNobodyIn(t *testing.T) {
-	for name, fail := range map[string]codes.Code{
+	for name, code := range map[string]codes.Code{
 		"unavailable": codes.Unavailable, "an error": codes.Internal,
 		"a denial in the wrong form": codes.Unauthenticated, "no answer": codes.OK,
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, _ := startFaulty(t, fail, always)
+			l := startWith(t, lab.Options{}, func(ctx context.Context, _ authv3.AuthorizationClient, _ *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+				if code == codes.OK {
+					<-ctx.Done() // Envoy's time-out
+					return nil, ctx.Err()
+				}
+				return nil, status.Error(code, "as the test wants")
+			})
 			for _, r := range []lab.Request{
 				{Path: "/orders/7", Headers: []header{token(l)}},
 				{Path: "/public/terms"},
@@ -94,6 +54,9 @@ func TestFailingGateLetsNobodyIn(t *testing.T) {
 				if want := fact(t, "no gate"); a.Status != want || a.Echo.Upstream != "" {
 					t.Errorf("%s%s: %d at %q, want %d and no upstream", r.Host, r.Path, a.Status, a.Echo.Upstream, want)
 				}
+			}
+			if a := do(t, l, grpcRequest(token(l))); a.Header.Get("Grpc-Status") != "14" || a.Echo.Upstream != "" {
+				t.Errorf("gRPC: grpc-status %q at %q, want 14 (unavailable)", a.Header.Get("Grpc-Status"), a.Echo.Upstream)
 			}
 		})
 	}

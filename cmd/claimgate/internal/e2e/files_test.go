@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -143,6 +144,10 @@ func TestShadowTellsWhereTheGateDiffers(t *testing.T) {
 		t.Run(encoding, func(t *testing.T) {
 			l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS, JoinedHeaders: joined})
 			customer := lab.Bearer(l.Customers.Token(map[string]any{"sub": "carol"}))
+			claims := func(claims map[string]any) header {
+				claims["typ"], claims["azp"] = "Bearer", "intranet"
+				return lab.Bearer(l.Workforce.Token(claims))
+			}
 			idToken := lab.Bearer(l.Workforce.Token(map[string]any{"typ": "ID", "azp": "intranet"}))
 			for _, test := range []struct {
 				path    string
@@ -160,6 +165,10 @@ func TestShadowTellsWhereTheGateDiffers(t *testing.T) {
 				{"/orders/id-token", []header{idToken}, "", 200, "allow", "deny", "wrong_token_type"},
 				{"/orders/customer", []header{customer}, "", 401, "deny", "allow", "valid_token"},
 				{"/orders/7/refund", []header{token(l), {"Content-Length", "0"}}, "POST", 200, "allow", "deny", "insufficient_scope"},
+				{"/orders/audience", []header{claims(map[string]any{"aud": "https://shop-api/"})}, "", 200, "allow", "deny", "wrong_audience"},
+				{"/orders/exp", []header{claims(map[string]any{"exp": oidctest.Omit})}, "", 200, "allow", "deny", "invalid_claim"},
+				{"/orders/middle", []header{{"Authorization", "Odd " + token(l)[1]}}, "", 200, "allow", "deny", "missing_token"},
+				{"/orders/case", []header{{"Authorization", "bearer" + strings.TrimPrefix(token(l)[1], "Bearer")}}, "", 401, "deny", "allow", "valid_token"},
 				{"/public/terms", nil, "", 200, "allow", "allow", "public"},
 				{"/elsewhere", nil, "", 200, "allow", "deny", "no_policy"},
 			} {
@@ -185,6 +194,32 @@ func TestShadowTellsWhereTheGateDiffers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// jwt_authn learns of a new key when its cache is over, the gate when a token
+// names it.
+func TestShadowTellsOfANewKey(t *testing.T) {
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	if a := do(t, l, lab.Request{Path: "/orders/before", Headers: []header{token(l)}}); a.Status != 200 {
+		t.Fatalf("before: status %d", a.Status)
+	}
+	l.Workforce.Rotate()
+	good := token(l)
+	deadline := time.Now().Add(10 * time.Second)
+	for n := 0; ; n++ { // the gate asks once in its unknownKeyInterval, a second here
+		path := fmt.Sprintf("/orders/after-%d", n)
+		a := do(t, l, lab.Request{Path: path, Headers: []header{good}})
+		line, text := shadowLog(t, l, path)
+		if a.Status != 401 || line.JWTAuthn != "deny" {
+			t.Fatalf("jwt_authn knows the key: status %d, %s", a.Status, text)
+		}
+		if line.Gate == "allow" && line.Differ != nil && *line.Differ {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the gate does not know the key: %s", text)
+		}
 	}
 }
 

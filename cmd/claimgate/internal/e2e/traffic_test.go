@@ -42,6 +42,84 @@ func TestGRPCRequestIsAnsweredInPlainText(t *testing.T) {
 	}
 }
 
+// grpcRequest is a call as Envoy recognises it.
+func grpcRequest(headers ...header) lab.Request {
+	return lab.Request{
+		Method: http.MethodPost, Path: "/orders/Get", HTTP2: true, Body: "\x00\x00\x00\x00\x00",
+		Headers: append([]header{{"Content-Type", "application/grpc"}, {"Te", "trailers"}}, headers...),
+	}
+}
+
+// speakHTTP2 has Envoy speak HTTP/2 to the upstream of the workforce, as one
+// does for gRPC.
+func speakHTTP2(*lab.Lab) [][2]string {
+	const cluster = "  - name: upstream_workforce\n    type: STATIC\n"
+	return [][2]string{{cluster, cluster + `    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+`}}
+}
+
+// A gRPC call is allowed with a clean identity, or denied with a grpc-status, by
+// the reasons that deny other requests.
+func TestGRPCCallsAreCheckedLikeOthers(t *testing.T) {
+	for encoding, joined := range encodings {
+		t.Run(encoding, func(t *testing.T) {
+			l := start(t, lab.Options{Edit: speakHTTP2, JoinedHeaders: joined})
+			a := do(t, l, grpcRequest(header{"x-auth-subject", "root"}, token(l), header{"x-auth-subject", "admin"}))
+			if a.Status != 200 || a.Echo.Upstream != lab.Workforce || !maps.Equal(seen(a), alice) {
+				t.Errorf("allowed: %d at %q, which sees %v, want 200, %q and %v", a.Status, a.Echo.Upstream, seen(a), lab.Workforce, alice)
+			}
+			for _, test := range []struct {
+				name    string
+				headers []header
+				want    string // grpc-status, by the HTTP status
+			}{
+				{"no token", nil, "16"},
+				{"a bad token", []header{lab.Bearer("x.y.z")}, "16"},
+				{"two tokens", []header{token(l), token(l)}, "13"},
+			} {
+				a := do(t, l, grpcRequest(test.headers...))
+				if got := a.Header.Get("Grpc-Status"); a.Status != 200 || got != test.want || a.Echo.Upstream != "" {
+					t.Errorf("%s: HTTP %d, grpc-status %q, upstream %q; want grpc-status %s and no upstream", test.name, a.Status, got, a.Echo.Upstream, test.want)
+				}
+			}
+			elsewhere := grpcRequest(token(l))
+			elsewhere.Path = "/other/Get"
+			if got := do(t, l, elsewhere).Header.Get("Grpc-Status"); got != "7" {
+				t.Errorf("no policy: grpc-status %q, want 7", got)
+			}
+		})
+	}
+}
+
+// Trailers come when the check is long done. They pass as trailers, and nothing
+// in them becomes a header.
+func TestTrailersAreNoIdentity(t *testing.T) {
+	for door, edit := range map[string]lab.Edit{"to HTTP/1.1": nil, "to HTTP/2": speakHTTP2} {
+		t.Run(door, func(t *testing.T) {
+			l := start(t, lab.Options{Edit: edit})
+			for _, name := range []string{"X-Auth-Subject", "X-Auth-Scopes"} {
+				a := do(t, l, lab.Request{
+					Method: http.MethodPost, Path: "/orders/7", Headers: []header{token(l)},
+					HTTP2: true, Body: "body", Trailer: [2]string{name, "root"},
+				})
+				if a.Status != 200 || !maps.Equal(seen(a), alice) {
+					t.Errorf("%s: status %d, the upstream sees %v, want 200 and %v", name, a.Status, seen(a), alice)
+				}
+			}
+			// A token in a trailer is none.
+			a := do(t, l, lab.Request{
+				Method: http.MethodPost, Path: "/orders/7", HTTP2: true, Body: "body", Trailer: token(l),
+			})
+			if a.Status != 401 {
+				t.Errorf("a token in a trailer: status %d, want 401", a.Status)
+			}
+		})
+	}
+}
+
 // Without the gate nothing passes, public paths included, and the answer says
 // "later".
 func TestGateDownIs503(t *testing.T) {
