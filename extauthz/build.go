@@ -33,9 +33,6 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	}
 	transport := c.HTTP.build()
 	c.addPodFiles(&transport, podFiles)
-	if err := transport.CheckFiles(); err != nil {
-		return fail(err)
-	}
 	mappings, err := c.ClaimMappings.build()
 	if err != nil {
 		return fail(err)
@@ -48,19 +45,24 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	if leeway == 0 {
 		leeway = -1 // to the validator, zero means its default
 	}
-	return oidc.IssuerConfig{
+	ic := oidc.IssuerConfig{
 		Issuer: c.Issuer, Name: c.Name, Aliases: c.Aliases, Preset: c.Preset,
 		Audiences: c.Audiences, AnyAudience: c.AnyAudience,
 		Algorithms: c.Algorithms, TokenTypes: c.TokenTypes, IDTokens: c.IDTokens,
 		Require: require, Leeway: leeway, MaxLifetime: time.Duration(c.MaxLifetime), Mappings: mappings,
-		DiscoveryURL: c.DiscoveryURL, JWKSURL: c.JWKSURL,
+		DiscoveryURL: c.DiscoveryURL, JWKSURL: c.JWKSURL, JWKSFile: c.JWKSFile,
 		Keys: oidc.KeysConfig{
 			Refresh:  time.Duration(c.Keys.Refresh), // zero is not the default written down: it is no upper bound
 			MaxStale: c.Keys.maxStale(), UnknownKeyInterval: c.Keys.unknownKeyInterval(),
+			SnapshotFile: c.Keys.SnapshotFile,
 		},
 		HTTP:     transport,
 		Insecure: c.Insecure,
-	}, nil
+	}
+	if err := ic.CheckFiles(); err != nil {
+		return fail(err)
+	}
+	return ic, nil
 }
 
 func (c *ClaimMappingsConfig) build() (oidc.ClaimMappings, error) {

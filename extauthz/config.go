@@ -116,7 +116,7 @@ type MetadataConfig struct {
 
 // IssuerConfig is one authorization server whose tokens are accepted.
 type IssuerConfig struct {
-	// Compared with the claim iss byte for byte. An https URL, or http on loopback; with jwksURL any text. With the preset spiffe a trust domain, such as spiffe://example.org.
+	// Compared with the claim iss byte for byte. An https URL, or http on loopback; with jwksURL or jwksFile any text. With the preset spiffe a trust domain, such as spiffe://example.org.
 	Issuer string `json:"issuer" jsonschema:"minLength=1"`
 	// Short and unique, for headers, metrics, logs and policies. Left out: the issuer's host, such as id-example-com.
 	Name string `json:"name,omitempty" jsonschema:"pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$,maxLength=63"`
@@ -139,8 +139,9 @@ type IssuerConfig struct {
 	// Where the issuer's metadata is. Left out: the OpenID form of the issuer, then the RFC 8414 form.
 	DiscoveryURL string `json:"discoveryURL,omitempty"`
 	// Where the key set is. With it there is no discovery.
-	JWKSURL  string `json:"jwksURL,omitempty"`
-	JWKSFile string `json:"jwksFile,omitempty" later:"yes"`
+	JWKSURL string `json:"jwksURL,omitempty"`
+	// File with the key set, looked at every two seconds. With it nothing is fetched.
+	JWKSFile string `json:"jwksFile,omitempty"`
 	// Tolerance for exp, nbf and iat: 0 to 60s.
 	Leeway *Duration `json:"leeway,omitempty"`
 	// Largest accepted exp - iat, at least 1s. Left out: any.
@@ -185,7 +186,8 @@ type KeysConfig struct {
 	MaxStale Duration `json:"maxStale,omitzero"`
 	// At most one fetch in this time because of unknown keys: 1s to 1h.
 	UnknownKeyInterval Duration `json:"unknownKeyInterval,omitzero"`
-	SnapshotFile       string   `json:"snapshotFile,omitempty" later:"yes"`
+	// File where the last good key set is kept, so that a restart works while the issuer is down. One file is for one issuer.
+	SnapshotFile string `json:"snapshotFile,omitempty"`
 }
 
 // HTTPConfig says how an issuer is reached.

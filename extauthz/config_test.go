@@ -21,6 +21,22 @@ func loadGood(t *testing.T, name string) *Config {
 	return cfg
 }
 
+// putFiles makes a configuration one whose files are there.
+func putFiles(t testing.TB, cfg *Config) {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(keys, []byte(`{"keys":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range cfg.Issuers {
+		c := &cfg.Issuers[i]
+		c.HTTP, c.Keys.SnapshotFile = HTTPConfig{}, ""
+		if c.JWKSFile != "" {
+			c.JWKSFile = keys
+		}
+	}
+}
+
 // goodConfigs returns the names of all good configurations.
 func goodConfigs(t testing.TB) []string {
 	t.Helper()
@@ -40,9 +56,7 @@ func goodConfigs(t testing.TB) []string {
 func TestGoodConfigsAreBuilt(t *testing.T) {
 	for _, name := range goodConfigs(t) {
 		cfg := loadGood(t, name)
-		for i := range cfg.Issuers {
-			cfg.Issuers[i].HTTP = HTTPConfig{} // its files are not there
-		}
+		putFiles(t, cfg)
 		g, err := NewGate(cfg, Options{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -149,7 +163,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 					Subject: []string{"uid", "sub"}, Client: []string{"azp"}, Scopes: []string{"scp"},
 					Roles: []string{"/resource_access/orders/roles"}, Tenant: []string{"tid"},
 				},
-				Keys: KeysConfig{Refresh: Duration(10 * time.Minute), MaxStale: Duration(48 * time.Hour), UnknownKeyInterval: Duration(time.Minute)},
+				Keys: KeysConfig{Refresh: Duration(10 * time.Minute), MaxStale: Duration(48 * time.Hour), UnknownKeyInterval: Duration(time.Minute), SnapshotFile: "/var/lib/claimgate/shop.keys"},
 				HTTP: HTTPConfig{
 					CAFile: "testdata/config/good/certs/ca.pem", CertFile: "testdata/config/good/certs/tls.crt", KeyFile: "testdata/config/good/certs/tls.key",
 					ServerName: "id.internal", BearerTokenFile: "/var/run/secrets/tokens/id",
@@ -159,6 +173,12 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 			{
 				Issuer: "joe", Name: "joe", Preset: oidc.PresetGeneric, AnyAudience: true,
 				JWKSURL: "http://keys.internal:8080/keys", Insecure: true, Leeway: new(Duration(30 * time.Second)),
+				Keys: KeysConfig{MaxStale: Duration(24 * time.Hour), UnknownKeyInterval: Duration(30 * time.Second)},
+				HTTP: HTTPConfig{Timeout: Duration(5 * time.Second)},
+			},
+			{
+				Issuer: "build system", Name: "builds", Preset: oidc.PresetGeneric, Audiences: []string{"orders-api"},
+				JWKSFile: "testdata/config/good/keys/builds.json", Leeway: new(Duration(30 * time.Second)),
 				Keys: KeysConfig{MaxStale: Duration(24 * time.Hour), UnknownKeyInterval: Duration(30 * time.Second)},
 				HTTP: HTTPConfig{Timeout: Duration(5 * time.Second)},
 			},

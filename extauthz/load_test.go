@@ -48,7 +48,12 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	const text = `issuers:
 - issuer: https://id.example.com
   audiences: [orders-api]
-  http: {caFile: %}
+  keys: {snapshotFile: %.keys}
+  http: {caFile: %, certFile: %, keyFile: %, bearerTokenFile: %}
+- issuer: joe
+  name: joe
+  audiences: [orders-api]
+  jwksFile: %
 policies:
 - name: everything
 `
@@ -58,12 +63,18 @@ policies:
 		{"/etc/claimgate/gate.yaml", "../ssl/ca.pem", "/etc/ssl/ca.pem"},
 		{"/etc/claimgate/gate.yaml", "/ca.pem", "/ca.pem"},
 	} {
-		cfg, err := ParseConfig(test.file, []byte(strings.Replace(text, "%", test.path, 1)))
+		cfg, err := ParseConfig(test.file, []byte(strings.ReplaceAll(text, "%", test.path)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := cfg.Issuers[0].HTTP.CAFile; got != test.want {
-			t.Errorf("%s in %s is %s, want %s", test.path, test.file, got, test.want)
+		first, second := cfg.Issuers[0], cfg.Issuers[1]
+		for _, got := range []string{
+			first.HTTP.CAFile, first.HTTP.CertFile, first.HTTP.KeyFile, first.HTTP.BearerTokenFile, second.JWKSFile,
+			strings.TrimSuffix(first.Keys.SnapshotFile, ".keys"),
+		} {
+			if got != test.want {
+				t.Errorf("%s in %s is %s, want %s", test.path, test.file, got, test.want)
+			}
 		}
 	}
 }
@@ -104,9 +115,7 @@ func FuzzParseConfig(f *testing.F) {
 		if !reflect.DeepEqual(cfg, again) {
 			t.Fatalf("after a round trip\ngot  %s\nwant %s", asJSON(t, again), text)
 		}
-		for i := range cfg.Issuers {
-			cfg.Issuers[i].HTTP = HTTPConfig{} // its files are not there
-		}
+		putFiles(t, cfg)
 		g, err := NewGate(cfg, Options{})
 		if err != nil {
 			t.Fatalf("what was accepted makes no gate: %v\n%s", err, text)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,8 @@ func TestTranscripts(t *testing.T) {
 type script struct {
 	t       *testing.T
 	now     time.Time
+	dir     string // where the configuration stands
+	config  string
 	issuers map[string]*oidctest.Issuer
 	server  *server
 	vars    map[string]string
@@ -81,7 +84,7 @@ func runTranscript(t *testing.T, file string) map[oidc.Reason]bool {
 	if len(strings.TrimSpace(string(archive.Comment))) == 0 {
 		t.Errorf("%s says nowhere what it shows", file)
 	}
-	s := &script{t: t, now: time.Unix(1_800_000_000, 0), issuers: map[string]*oidctest.Issuer{}, vars: map[string]string{}, seen: map[oidc.Reason]bool{}}
+	s := &script{t: t, dir: t.TempDir(), now: time.Unix(1_800_000_000, 0), issuers: map[string]*oidctest.Issuer{}, vars: map[string]string{}, seen: map[oidc.Reason]bool{}}
 	for _, name := range []string{"shop", "partner"} {
 		issuer := oidctest.NewIssuer(oidctest.WithClock(func() time.Time { return s.now }), oidctest.WithAudience("orders-api"),
 			oidctest.WithAlgorithms("ES256", "EdDSA", "PS256"), oidctest.WithPath("/"+name))
@@ -91,8 +94,13 @@ func runTranscript(t *testing.T, file string) map[oidc.Reason]bool {
 	}
 	changed := false
 	for i, f := range archive.Files {
+		if name, ok := strings.CutPrefix(f.Name, "file "); ok {
+			s.write(name, f.Data)
+			continue
+		}
 		if f.Name == "config.yaml" {
-			s.start(s.expand(string(f.Data)))
+			s.config = s.expand(string(f.Data))
+			s.start()
 			continue
 		}
 		got := s.step(f.Name, string(f.Data))
@@ -114,8 +122,12 @@ func runTranscript(t *testing.T, file string) map[oidc.Reason]bool {
 	return s.seen
 }
 
-func (s *script) start(config string) {
-	cfg, err := ParseConfig("config.yaml", []byte(config))
+// start makes a gate of the configuration, and ends the one before.
+func (s *script) start() {
+	if s.server != nil {
+		s.server.gate.Close()
+	}
+	cfg, err := ParseConfig(filepath.Join(s.dir, "config.yaml"), []byte(s.config))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -272,6 +284,10 @@ func (s *script) event(words []string) {
 		s.now = s.now.Add(d)
 		return
 	}
+	if words[0] == "restart" {
+		s.start()
+		return
+	}
 	issuer := s.issuers[words[0]]
 	if issuer == nil {
 		s.t.Fatalf("no issuer %q", words[0])
@@ -291,6 +307,8 @@ func (s *script) event(words []string) {
 		issuer.Lie("https://other.example")
 	case "recovers":
 		issuer.Recover()
+	case "writes-keys":
+		s.write(words[2], keySetOf(s.t, issuer))
 	case "was-asked":
 		want, _ := strconv.Atoi(words[2])
 		if got := issuer.Requests(oidctest.JWKS); got != want {
@@ -299,6 +317,27 @@ func (s *script) event(words []string) {
 	default:
 		s.t.Fatalf("what is %q?", words)
 	}
+}
+
+// write puts a file beside the configuration.
+func (s *script) write(name string, data []byte) {
+	if err := os.WriteFile(filepath.Join(s.dir, name), data, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// keySetOf returns the issuer's key set, which counts as asking for it.
+func keySetOf(t *testing.T, issuer *oidctest.Issuer) []byte {
+	resp, err := http.Get(issuer.URLOf(oidctest.JWKS))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // check sends the request in both encodings and renders the answer.

@@ -241,6 +241,9 @@ func (c *Config) findWarnings(f *faults) []Problem {
 		if ic := &c.Issuers[i]; ic.DiscoveryURL != "" && ic.JWKSURL != "" {
 			w.add(fieldPath("issuers").index(i).field("discoveryURL"), "is not used: with jwksURL there is no discovery")
 		}
+		if at := fieldPath("issuers").index(i).field("http"); c.Issuers[i].JWKSFile != "" && f.given(at) {
+			w.add(at, "is not used: with jwksFile nothing is fetched")
+		}
 		if before, _, ok := strings.Cut(c.Issuers[i].Issuer, "/.well-known/"); ok {
 			w.add(fieldPath("issuers").index(i).field("issuer"), "looks like the URL of metadata, which belongs in discoveryURL: iss in tokens is rather %s", quote(before))
 		}

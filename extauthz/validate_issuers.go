@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ func validateIssuers(issuers []IssuerConfig, f *faults) {
 		c.validateTokens(f, p)
 		c.validatePreset(f, p)
 	}
+	validateSnapshotFiles(issuers, f)
 }
 
 // validateIdentity judges what an issuer is called. names and ids hold those of
@@ -216,7 +218,7 @@ func isMediaType(s string) bool {
 
 // validateKeys judges how an issuer's keys are found and kept.
 func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
-	if at := p.field("issuer"); c.Issuer != "" && c.JWKSURL == "" && !f.broken(p.field("jwksURL")) && !f.broken(p.field("jwksFile")) {
+	if at := p.field("issuer"); c.Issuer != "" && c.JWKSURL == "" && c.JWKSFile == "" && !f.broken(p.field("jwksURL")) && !f.broken(p.field("jwksFile")) {
 		fault := urlFault(c.Issuer, c.Insecure)
 		switch {
 		case fault == "" && strings.Contains(c.Issuer, "?"):
@@ -225,10 +227,10 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 			f.add(at, textUserinfo)
 		case c.Preset == oidc.PresetSPIFFE:
 			if c.DiscoveryURL == "" {
-				f.missing(p.field("jwksURL"), "a trust domain has no metadata to discover keys by: write the URL of its bundle endpoint")
+				f.missing(p.field("jwksURL"), "a trust domain has no metadata to discover keys by: write the URL of its bundle endpoint, or the bundle's file in jwksFile")
 			}
 		case fault != "":
-			f.add(at, "%s; keys are discovered at this URL, and with jwksURL it may be any text", fault)
+			f.add(at, "%s; keys are discovered at this URL, and with jwksURL or jwksFile it may be any text", fault)
 		}
 	}
 	for _, u := range []struct{ name, value string }{{"discoveryURL", c.DiscoveryURL}, {"jwksURL", c.JWKSURL}} {
@@ -238,6 +240,7 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 			}
 		}
 	}
+	c.validateKeyFiles(f, p)
 	k := p.field("keys")
 	checkDuration(f, k.field("refresh"), c.Keys.Refresh, time.Second, 24*time.Hour)
 	checkDuration(f, k.field("unknownKeyInterval"), c.Keys.UnknownKeyInterval, time.Second, time.Hour)
@@ -248,15 +251,68 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 	c.HTTP.validate(f, p.field("http"))
 }
 
+// validateKeyFiles holds a key set file to being the only source of keys.
+func (c *IssuerConfig) validateKeyFiles(f *faults, p fieldPath) {
+	at := p.field("jwksFile")
+	if c.JWKSFile == "" || f.broken(at) {
+		return
+	}
+	for _, other := range []struct{ name, value string }{{"jwksURL", c.JWKSURL}, {"discoveryURL", c.DiscoveryURL}} {
+		if other.value != "" {
+			f.add(at, "contradicts %s: keys come from a file or from a URL, so leave one of them out", other.name)
+			return
+		}
+	}
+	if c.Keys.SnapshotFile != "" {
+		f.add(p.field("keys").field("snapshotFile"), "is for keys that are fetched: those of jwksFile are on disk already, so leave it out")
+	}
+}
+
+// validateSnapshotFiles sees to it that no snapshot overwrites another file that
+// the configuration names.
+func validateSnapshotFiles(issuers []IssuerConfig, f *faults) {
+	absolute := func(path string) string {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(f.file), path)
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			return abs
+		}
+		return filepath.Clean(path)
+	}
+	taken := map[string]fieldPath{} // what is there already, or read
+	for _, snapshots := range []bool{false, true} {
+		for i := range issuers {
+			for _, file := range issuers[i].files() {
+				at := fieldPath("issuers").index(i) + "." + file.at
+				if *file.path == "" || snapshots != (file.at == snapshotField) || f.broken(at) {
+					continue
+				}
+				path := absolute(*file.path)
+				first, used := taken[path]
+				if snapshots && used {
+					f.add(at, "is the file of %s too, and would overwrite it: give each snapshot a file of its own", first)
+				}
+				if !used {
+					taken[path] = at
+				}
+			}
+		}
+	}
+}
+
 // fileField is a field that names a file, by its path below the issuer.
 type fileField struct {
 	at   fieldPath
 	path *string
 }
 
+const snapshotField fieldPath = "keys.snapshotFile"
+
 // files returns the fields of an issuer that name files.
 func (c *IssuerConfig) files() []fileField {
 	return []fileField{
+		{"jwksFile", &c.JWKSFile}, {snapshotField, &c.Keys.SnapshotFile},
 		{"http.caFile", &c.HTTP.CAFile}, {"http.certFile", &c.HTTP.CertFile}, {"http.keyFile", &c.HTTP.KeyFile},
 		{"http.bearerTokenFile", &c.HTTP.BearerTokenFile},
 	}
