@@ -321,3 +321,30 @@ func BenchmarkPoll(b *testing.B) {
 		last.flights.Wait()
 	}
 }
+
+func TestIssuersAreAddedByTheRules(t *testing.T) {
+	web := newSite(t, false)
+	_, a := ecJWK(t, "a", elliptic.P256())
+	web.put("/keys", page(setOf(a)))
+	log := &fetchLog{}
+	store := newKeyStore(keyStoreConfig{clock: time.Now, logger: quietStore().logger, onFetch: log.add})
+	defer store.close()
+	for _, bad := range []issuerKeysConfig{
+		{issuer: "nowhere"},
+		{issuer: "x", jwksURL: web.URL, http: HTTPConfig{Timeout: time.Millisecond}},
+		{issuer: "x", jwksURL: web.URL, http: HTTPConfig{Timeout: time.Hour}},
+		{issuer: "x", jwksURL: web.URL, keys: KeysConfig{Refresh: time.Millisecond}},
+	} {
+		if _, err := store.add(bad); err == nil {
+			t.Errorf("%+v is accepted", bad)
+		}
+	}
+	k, err := store.add(issuerKeysConfig{issuer: "x", name: "x", jwksURL: web.URL + "/keys"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, reason, err := k.verify(t.Context(), keyHint{alg: ES256, kid: "a", hasKID: true}, signedBy(t, a), nil); err != nil {
+		t.Errorf("%s: %v", reason, err)
+	}
+	wantStrings(t, "events", log.took(), "jwks ok")
+}
