@@ -61,7 +61,7 @@ test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-require
 	done
 
 INTEROP := cmd/claimgate/internal/interop
-INTEROP_PARTS := oidc-provider
+INTEROP_PARTS := keycloak oidc-provider spring-authorization-server zitadel-op kube-apiserver
 
 .PHONY: test-interop
 test-interop: build ## Identity providers, real ones, before the gate (docs/interop.md)

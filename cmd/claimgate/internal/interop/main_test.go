@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/goleak"
 
 	"github.com/claimgate/claimgate/cmd/claimgate/internal/child"
@@ -146,4 +148,36 @@ func answers(client *http.Client, url string) func(ctx context.Context) error {
 		}
 		return nil
 	}
+}
+
+// provider is an OpenID provider of a folder beside, which gets its port and the file
+// of its keys in variables.
+type provider struct {
+	server
+	issuer, keys string
+}
+
+// newProvider returns one that is not started yet. It signs with the keys, by the first.
+func newProvider(t *testing.T, name string, keys []jose.JSONWebKey, command func(port string) *exec.Cmd) *provider {
+	t.Helper()
+	port := freePort(t)
+	p := &provider{issuer: "http://127.0.0.1:" + port, keys: filepath.Join(t.TempDir(), "keys.json")}
+	writeKeys(t, p.keys, keys...)
+	p.server = server{
+		name: name,
+		command: func() *exec.Cmd {
+			cmd := command(port)
+			cmd.Env = append(os.Environ(), "PORT="+port, "KEYS="+p.keys)
+			return cmd
+		},
+		ready: answers(oneShot, p.issuer+"/.well-known/openid-configuration"),
+	}
+	return p
+}
+
+// token is one of a client, by client credentials.
+func (p *provider) token(t *testing.T, client, secret string, form url.Values) string {
+	t.Helper()
+	form.Set("grant_type", "client_credentials")
+	return textOf(t, tokens(t, endpoint(t, p.issuer, "token_endpoint"), client, secret, form), "access_token")
 }

@@ -22,8 +22,8 @@ import (
 // oneShot keeps no connection, neither to a provider that ends nor beyond a test.
 var oneShot = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// call sends a request and returns its JSON answer, which must have the status.
-func call(t *testing.T, client *http.Client, r *http.Request, status int) map[string]any {
+// send sends a request and returns the body of the answer, which must have the status.
+func send(t *testing.T, client *http.Client, r *http.Request, status int) []byte {
 	t.Helper()
 	answer, err := client.Do(r)
 	if err != nil {
@@ -37,11 +37,16 @@ func call(t *testing.T, client *http.Client, r *http.Request, status int) map[st
 	if answer.StatusCode != status {
 		t.Fatalf("%s %s: %s, want %d\n%s", r.Method, r.URL, answer.Status, status, body)
 	}
+	return body
+}
+
+// call is send for an answer that is a JSON object.
+func call(t *testing.T, client *http.Client, r *http.Request, status int) map[string]any {
+	t.Helper()
+	body := send(t, client, r, status)
 	var object map[string]any
-	if len(body) > 0 {
-		if err := json.Unmarshal(body, &object); err != nil {
-			t.Fatalf("%s %s: %v\n%s", r.Method, r.URL, err, body)
-		}
+	if err := json.Unmarshal(body, &object); err != nil {
+		t.Fatalf("%s %s: %v\n%s", r.Method, r.URL, err, body)
 	}
 	return object
 }
@@ -54,13 +59,16 @@ func tokens(t *testing.T, endpoint, client, secret string, form url.Values) map[
 	return call(t, oneShot, r, http.StatusOK)
 }
 
+// request makes one; contentType is "" for one without a body.
 func request(t *testing.T, method, url, contentType, body string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", contentType)
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
 	return r
 }
 

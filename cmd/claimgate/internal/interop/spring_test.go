@@ -1,0 +1,80 @@
+package interop_test
+
+import (
+	"fmt"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Spring Authorization Server.
+func TestSpringAuthorizationServer(t *testing.T) {
+	t.Parallel()
+	jar := filepath.Join(part(t, "spring-authorization-server"), "server.jar")
+	first, second := newKey(t, "first"), newKey(t, "second")
+	p := newProvider(t, "spring-authorization-server", []jose.JSONWebKey{first}, func(port string) *exec.Cmd {
+		return exec.Command("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx192m", "-jar", jar,
+			"--server.address=127.0.0.1", "--server.port="+port, "--server.shutdown=immediate",
+			"--spring.security.oauth2.authorizationserver.issuer=http://127.0.0.1:"+port)
+	})
+	p.start(t)
+	token := func(client string) string {
+		return p.token(t, client, client+"-secret", url.Values{"scope": {"orders.read"}})
+	}
+
+	config := func(keys string) string {
+		return fmt.Sprintf(`
+issuers:
+- issuer: %s
+  name: spring
+  audiences: [orders-api, shop]
+  claimMappings: {client: [sub]}
+  leeway: 0s
+  keys: %s
+headers: {x-auth-subject: "@subject", x-auth-client: "@client", x-auth-scopes: "@scopes", x-auth-roles: "@roles"}
+policies:
+- name: orders
+  scopes: [orders.read]
+  roles: [packer]
+`, p.issuer, keys)
+	}
+	demanding, calm := startGate(t, config(restless)), startGate(t, config(onDemand))
+
+	good, elsewhere, opaque := token("worker"), token("elsewhere"), token("opaque")
+
+	t.Run("a token by client credentials is let through with its identity and roles", func(t *testing.T) {
+		calm.wantIdentity(t, good, map[string]string{
+			"x-auth-subject": "worker", "x-auth-client": "worker", "x-auth-scopes": "orders.read", "x-auth-roles": "packer,driver",
+		})
+	})
+	t.Run("a token for another audience is refused", func(t *testing.T) {
+		calm.wantReason(t, elsewhere, "wrong_audience")
+	})
+	t.Run("an opaque token is malformed", func(t *testing.T) {
+		calm.wantReason(t, opaque, "malformed_token")
+	})
+	t.Run("an expired token is refused", func(t *testing.T) {
+		calm.wantReasonSoon(t, token("hasty"), "valid_token", "expired")
+	})
+	t.Run("an ID token is no access token", func(t *testing.T) {
+		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
+	})
+	t.Run("a restart under load changes no verdict", func(t *testing.T) {
+		restartUnderLoad(t, demanding, &p.server, map[string]string{
+			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience", opaque: "malformed_token",
+		})
+	})
+	t.Run("a new key works at once", func(t *testing.T) {
+		writeKeys(t, p.keys, second, first)
+		calm.wantReason(t, token("worker"), "valid_token")
+		calm.wantReason(t, good, "valid_token")
+	})
+	t.Run("a key that is withdrawn works no more", func(t *testing.T) {
+		writeKeys(t, p.keys, second)
+		demanding.wantReasonSoon(t, good, "valid_token", "unknown_key")
+		demanding.wantReason(t, token("worker"), "valid_token")
+	})
+}

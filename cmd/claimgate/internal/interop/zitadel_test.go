@@ -1,0 +1,73 @@
+package interop_test
+
+import (
+	"fmt"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// The OpenID provider of zitadel's Go library.
+func TestZitadelOP(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(part(t, "zitadel-op"), "zitadel-op")
+	first, second := newKey(t, "first"), newKey(t, "second")
+	p := newProvider(t, "zitadel-op", []jose.JSONWebKey{first}, func(string) *exec.Cmd { return exec.Command(binary) })
+	p.start(t)
+	token := func(client, project string) string {
+		return p.token(t, client, "verysecret", url.Values{"scope": {"openid urn:zitadel:iam:org:project:id:" + project + ":aud"}})
+	}
+
+	config := func(keys string) string {
+		return fmt.Sprintf(`
+issuers:
+- issuer: %s
+  name: zitadel
+  audiences: [orders, shop]
+  leeway: 0s
+  keys: %s
+headers: {x-auth-subject: "@subject", x-auth-client: "@client"}
+policies:
+- name: orders
+`, p.issuer, keys)
+	}
+	demanding, calm := startGate(t, config(restless)), startGate(t, config(onDemand))
+
+	good := token("worker", "orders")
+	elsewhere := token("worker", "billing")
+	opaque := token("opaque", "orders")
+
+	t.Run("a token by client credentials is let through with its identity", func(t *testing.T) {
+		calm.wantIdentity(t, good, map[string]string{"x-auth-subject": "worker", "x-auth-client": "worker"})
+	})
+	t.Run("a token for another audience is refused", func(t *testing.T) {
+		calm.wantReason(t, elsewhere, "wrong_audience")
+	})
+	t.Run("an opaque token is malformed", func(t *testing.T) {
+		calm.wantReason(t, opaque, "malformed_token")
+	})
+	t.Run("an expired token is refused", func(t *testing.T) {
+		calm.wantReasonSoon(t, token("hasty", "orders"), "valid_token", "expired")
+	})
+	t.Run("an ID token is no access token", func(t *testing.T) {
+		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", map[string]string{"username": "test-user2", "password": "verysecure"}), "wrong_token_type")
+	})
+	t.Run("a restart under load changes no verdict", func(t *testing.T) {
+		restartUnderLoad(t, demanding, &p.server, map[string]string{
+			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience", opaque: "malformed_token",
+		})
+	})
+	t.Run("a new key works at once", func(t *testing.T) {
+		writeKeys(t, p.keys, second, first)
+		calm.wantReason(t, token("worker", "orders"), "valid_token")
+		calm.wantReason(t, good, "valid_token")
+	})
+	t.Run("a key that is withdrawn works no more", func(t *testing.T) {
+		writeKeys(t, p.keys, second)
+		demanding.wantReasonSoon(t, good, "valid_token", "unknown_key")
+		demanding.wantReason(t, token("worker", "orders"), "valid_token")
+	})
+}
