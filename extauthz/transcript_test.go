@@ -309,6 +309,17 @@ func (s *script) event(words []string) {
 		issuer.Recover()
 	case "writes-keys":
 		s.write(words[2], keySetOf(s.t, issuer))
+	case "publishes": // KID MEMBERS: the signing key once more, as another key of the set
+		key := issuer.SigningKey().JWK()
+		if err := json.Unmarshal([]byte(s.expand(strings.Join(words[3:], " "))), &key); err != nil {
+			s.t.Fatal(err)
+		}
+		key["kid"] = words[2]
+		text, err := json.Marshal(key)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		issuer.PublishRaw(string(text))
 	case "was-asked":
 		want, _ := strconv.Atoi(words[2])
 		if got := issuer.Requests(oidctest.JWKS); got != want {
