@@ -170,9 +170,11 @@ func TestPathTricksDoNotReachAWeakerPolicy(t *testing.T) {
 			"/public/terms?x=/../orders":  200, // the query is no path
 			"/other?x=/public/terms":      403,
 		} {
-			a := do(t, l, lab.Request{Path: path})
-			if a.Status != want {
-				t.Errorf("%s: status %d, want %d", path, a.Status, want)
+			for _, http2 := range []bool{false, true} {
+				a := do(t, l, lab.Request{Path: path, HTTP2: http2})
+				if a.Status != want {
+					t.Errorf("%s, HTTP/2 %v: status %d, want %d", path, http2, a.Status, want)
+				}
 			}
 		}
 	})

@@ -223,6 +223,46 @@ func TestShadowTellsOfANewKey(t *testing.T) {
 	}
 }
 
+// The verdict does not depend on how the client speaks: Envoy answers a gRPC call
+// 200, whatever it is.
+func TestShadowReadsTheVerdictOnGRPCCalls(t *testing.T) {
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	for path, test := range map[string]struct {
+		headers []header
+		jwt     string
+		gate    string
+	}{
+		"/orders/Get":  {[]header{token(l)}, "allow", "allow"},
+		"/orders/List": {nil, "deny", "deny"},
+		"/other/Get":   {[]header{token(l)}, "allow", "deny"},
+	} {
+		r := grpcRequest(test.headers...)
+		r.Path = path
+		do(t, l, r)
+		if line, text := shadowLog(t, l, path); line.JWTAuthn != test.jwt || line.Gate != test.gate {
+			t.Errorf("%s: the log has %s", path, text)
+		}
+	}
+	for _, method := range []string{"HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"} {
+		path := "/orders/" + method
+		do(t, l, lab.Request{Method: method, Path: path, Headers: []header{token(l)}, HTTP2: true, Body: "body"})
+		if line, text := shadowLog(t, l, path); line.JWTAuthn != "allow" || line.Gate != "allow" {
+			t.Errorf("%s: the log has %s", path, text)
+		}
+	}
+}
+
+// A client cannot write the verdict.
+func TestShadowBelievesNoClient(t *testing.T) {
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	do(t, l, lab.Request{Path: "/orders/forged", Headers: []header{
+		{"x-claimgate-verdict", "allow"}, {"x-claimgate-reason", "valid_token"}, {"x-claimgate-policy", "p"},
+	}})
+	if line, text := shadowLog(t, l, "/orders/forged"); line.Gate != "deny" || line.Reason != "missing_token" {
+		t.Errorf("the log has %s", text)
+	}
+}
+
 // A gate that is down changes nothing for clients under jwt-authn-shadow.yaml.
 func TestShadowOfADeadGateStopsNobody(t *testing.T) {
 	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})

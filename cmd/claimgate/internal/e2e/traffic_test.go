@@ -168,9 +168,14 @@ func TestWebSocketUpgradeIsChecked(t *testing.T) {
 func TestConnectReachesNobody(t *testing.T) {
 	inBothEncodings(t, func(t *testing.T, l *lab.Lab) {
 		for _, headers := range [][]header{nil, {token(l)}} {
-			a := do(t, l, lab.Request{Method: http.MethodConnect, Path: "shop.example.com:443", Host: "shop.example.com:443", Headers: headers})
-			if a.Status < 400 || a.Echo.Upstream != "" {
-				t.Errorf("%d headers: %d at %q, want a refusal", len(headers), a.Status, a.Echo.Upstream)
+			for _, http2 := range []bool{false, true} {
+				// A reset stream is as good a refusal as a status.
+				a, err := l.Do(t.Context(), lab.Request{
+					Method: http.MethodConnect, Path: "shop.example.com:443", Host: "shop.example.com:443", Headers: headers, HTTP2: http2,
+				})
+				if err == nil && (a.Status < 400 || a.Echo.Upstream != "") {
+					t.Errorf("%d headers, HTTP/2 %v: %d at %q, want a refusal", len(headers), http2, a.Status, a.Echo.Upstream)
+				}
 			}
 		}
 		if a := do(t, l, lab.Request{Path: "/public/terms"}); a.Status != 200 {

@@ -121,7 +121,11 @@ func (l *Lab) doHTTP2(ctx context.Context, r Request) (Answer, error) {
 		return Answer{}, err
 	}
 	request.Host = r.Host
-	request.URL.Opaque = r.Path
+	if strings.HasPrefix(r.Path, "//") {
+		request.URL.Path = r.Path // an opaque one would be taken for a host
+	} else {
+		request.URL.Opaque = r.Path
+	}
 	for _, h := range r.Headers {
 		request.Header[h[0]] = append(request.Header[h[0]], h[1])
 	}
@@ -147,6 +151,9 @@ func answerOf(response *http.Response, body []byte) (Answer, error) {
 		Challenge: response.Header.Values("Www-Authenticate"),
 		Header:    response.Header,
 		Body:      string(body),
+	}
+	if len(body) == 0 { // HEAD
+		return a, nil
 	}
 	if a.Status == http.StatusOK || a.Status == http.StatusSwitchingProtocols {
 		if err := json.Unmarshal(body, &a.Echo); err != nil && response.Header.Get("Content-Type") == "application/json" {
