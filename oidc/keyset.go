@@ -65,9 +65,6 @@ func parseKeySet(body []byte) (*keySet, error) {
 	if len(texts) == 0 {
 		return nil, errSetEmpty
 	}
-	if len(texts) > maxKeys {
-		return nil, errSetTooLarge
-	}
 	s := &keySet{byKID: map[string][]key{}, life: life}
 	for _, text := range texts {
 		k, err := parseKey(text)
@@ -87,11 +84,11 @@ func parseKeySet(body []byte) (*keySet, error) {
 	return s, nil
 }
 
-// splitKeySet returns the text of each key, and the refresh hint of a SPIFFE
-// bundle (Trust Domain and Bundle section 4.1), 0 for none. It is lenient where the strict JSON
-// of this package is not: invalid UTF-8 or a duplicate member spoils the key
-// that it is in, not the set. json.Valid judges the grammar alone; nothing is
-// decoded by encoding/json.
+// splitKeySet returns the text of each key, if there are not too many, and the
+// refresh hint of a SPIFFE bundle (Trust Domain and Bundle section 4.1), 0 for
+// none. It is lenient where the strict JSON of this package is not: invalid UTF-8
+// or a duplicate member spoils the key that it is in, not the set. json.Valid
+// judges the grammar alone; nothing is decoded by encoding/json.
 func splitKeySet(body []byte) ([]string, time.Duration, error) {
 	if !json.Valid(body) {
 		return nil, 0, errSetSyntax
@@ -124,6 +121,9 @@ func splitKeySet(body []byte) ([]string, time.Duration, error) {
 	}
 	var texts []string
 	for e := range array.Elements() {
+		if len(texts) == maxKeys {
+			return nil, 0, errSetTooLarge // before a list of them takes more memory than the set
+		}
 		texts = append(texts, e.raw)
 	}
 	return texts, hint, nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,21 @@ func TestWholeSetIsUnusable(t *testing.T) {
 		if set, err := parseKeySet([]byte(odd)); err != nil || len(set.keys) != 1 {
 			t.Errorf("parseKeySet(%.40s): %v, want one key", odd, err)
 		}
+	}
+}
+
+// A hundred thousand keys fit into 1 MiB. Their number must not cost more than their
+// text does.
+func TestMemoryOfASetIsBoundedByItsSize(t *testing.T) {
+	body := []byte(`{"keys":[` + strings.Repeat(`{},`, 100_000) + `{}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := parseKeySet(body); !errors.Is(err, errSetTooLarge) {
+		t.Errorf("parseKeySet: %v, want %v", err, errSetTooLarge)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 3*uint64(len(body)) {
+		t.Errorf("%d bytes of memory for a set of %d bytes", got, len(body))
 	}
 }
 
