@@ -86,7 +86,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (3s)
 
 .PHONY: bench
 bench: build ## Measure server CPU per check against an empty gRPC server
-	go run ./bench
+	go run ./bench checks -record
+
+.PHONY: numbers
+numbers: build ## Measure many issuers, hostile key sets, storms of key IDs (10 min; ONLY=storm: that alone)
+	go run ./bench numbers -record $(if $(ONLY),-only $(ONLY))
 
 .PHONY: lint
 lint: ## Formatting, go vet, golangci-lint

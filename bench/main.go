@@ -1,194 +1,225 @@
-// Command bench measures what a check costs, as a ratio to an ext_authz server
-// that does nothing. See README.md.
+// Command bench measures Claimgate. See README.md.
 package main
 
 import (
-	"encoding/json"
+	"bytes"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
 	"slices"
-	"time"
+	"strings"
+	"syscall"
 
-	"github.com/claimgate/claimgate/oidc/oidctest"
+	"github.com/claimgate/claimgate/bench/internal/checks"
+	"github.com/claimgate/claimgate/bench/internal/numbers"
+	"github.com/claimgate/claimgate/bench/internal/page"
+	"github.com/claimgate/claimgate/bench/internal/results"
+	"github.com/claimgate/claimgate/bench/internal/server"
+)
+
+const usage = `bench [checks]   what a check costs, as a ratio to a server that does nothing
+bench numbers    many issuers, hostile key sets, storms of made-up key IDs
+bench page       docs/benchmarks.md anew, from what was measured last
+
+`
+
+// Where results and the page are, from the root of the repository.
+const (
+	resultsDir = "bench/results"
+	pageFile   = "docs/benchmarks.md"
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "reference" {
-		serveReference() // this process is the reference server
-		return
-	}
-	gate := flag.String("gate", "bin/claimgate", "the claimgate binary to measure")
-	rounds := flag.Int("rounds", 5, "rounds; every variant runs once in each, in rotating order")
-	requests := flag.Int("requests", 30000, "checks a variant and round, with a token that was seen before")
-	cold := flag.Int("cold", 6000, "checks a variant and round, with tokens never seen before")
-	out := flag.String("json", "", "write all figures to this file too")
-	flag.Parse()
-	if err := run(*gate, *rounds, *requests, *cold, *out); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// variant is one thing to measure: a server, and the tokens it is sent.
-type variant struct {
-	name   string
-	server *serverProcess
-	tokens func(round int) []string
-	count  int
+func run(ctx context.Context, args []string) error {
+	what := "checks"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		what, args = args[0], args[1:]
+	}
+	switch what {
+	case "reference":
+		return server.ServeReference() // this process is the reference server
+	case "checks":
+		return measureChecks(ctx, args)
+	case "numbers":
+		return measureNumbers(ctx, args)
+	case "page":
+		return makePage()
+	default:
+		return fmt.Errorf("there is no %q: it is checks, numbers or page", what)
+	}
 }
 
-// sample is what one variant cost in one round.
-type sample struct {
-	Variant   string  `json:"variant"`
-	Round     int     `json:"round"`
-	CPUMicros float64 `json:"cpu_us_per_check"`
-	PerSecond float64 `json:"checks_per_second"`
-	P50, P99  float64 // milliseconds, with the load's own queueing
-	Bad       int     `json:"bad"`
-	RSSMiB    float64 `json:"rss_mib"`
+// common are the options of every command.
+type common struct {
+	flags  *flag.FlagSet
+	gate   string
+	record bool
+	json   string
 }
 
-func run(gatePath string, rounds, requests, cold int, out string) error {
-	issuer := oidctest.NewIssuer(oidctest.WithAlgorithms("RS256", "ES256"), oidctest.WithAudience("bench"))
-	defer issuer.Close()
-	dir, err := os.MkdirTemp("", "claimgate-bench-")
-	if err != nil {
-		return err
+func newCommon(name string) *common {
+	c := &common{flags: flag.NewFlagSet("bench "+name, flag.ContinueOnError)}
+	c.flags.StringVar(&c.gate, "gate", "bin/claimgate", "the claimgate binary to measure")
+	c.flags.BoolVar(&c.record, "record", false, "keep the results in "+resultsDir+" and make "+pageFile+" anew")
+	c.flags.StringVar(&c.json, "json", "", "write all figures to this file too")
+	c.flags.Usage = func() {
+		fmt.Fprint(c.flags.Output(), usage)
+		c.flags.PrintDefaults()
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	config := filepath.Join(dir, "claimgate.yaml")
-	if err := os.WriteFile(config, []byte(gateConfig(issuer.URL)), 0o600); err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	reference, err := startServer(referenceAddr, self, "reference")
-	if err != nil {
-		return fmt.Errorf("starting the reference: %w", err)
-	}
-	defer reference.stop()
-	gate, err := startServer(gateAddr, gatePath, "serve", "--config", config)
-	if err != nil {
-		return fmt.Errorf("starting %s (make build makes it): %w", gatePath, err)
-	}
-	defer gate.stop()
+	return c
+}
 
-	// Minted before any clock runs; each cold token is sent to each server once.
-	fmt.Fprintln(os.Stderr, "minting tokens …")
-	hot := []string{mint(issuer, "RS256", "hot")}
-	thousand := make([]string, 1000)
-	for i := range thousand {
-		thousand[i] = mint(issuer, "RS256", fmt.Sprintf("user-%d", i))
+func (c *common) parse(args []string) error {
+	if err := c.flags.Parse(args); err != nil {
+		return flag.ErrHelp // it has been said what is wrong
 	}
-	fresh := map[string][][]string{}
-	for _, alg := range []string{"RS256", "ES256"} {
-		for round := range rounds + 1 { // round 0 warms up
-			tokens := make([]string, cold)
-			for i := range tokens {
-				tokens[i] = mint(issuer, alg, fmt.Sprintf("cold-%d-%d", round, i))
-			}
-			fresh[alg] = append(fresh[alg], tokens)
+	if c.flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", c.flags.Arg(0))
+	}
+	if c.record {
+		if _, err := os.Stat(filepath.Dir(pageFile)); err != nil {
+			return fmt.Errorf("-record wants to be run in the root of the repository: %w", err)
 		}
 	}
-	same := func(tokens []string) func(int) []string { return func(int) []string { return tokens } }
-	of := func(alg string) func(int) []string { return func(round int) []string { return fresh[alg][round] } }
-	variants := []variant{
-		{"reference", reference, same(hot), requests},
-		{"gate, one cached token", gate, same(hot), requests},
-		{"gate, 1,000 cached tokens", gate, same(thousand), requests},
-		{"reference, fresh tokens", reference, of("RS256"), cold},
-		{"gate, never-seen RS256", gate, of("RS256"), cold},
-		{"gate, never-seen ES256", gate, of("ES256"), cold},
+	return nil
+}
+
+func measureChecks(ctx context.Context, args []string) error {
+	c := newCommon("checks")
+	o := checks.Options{Progress: os.Stderr}
+	c.flags.IntVar(&o.Rounds, "rounds", 5, "rounds; every variant runs once in each, in rotating order")
+	c.flags.IntVar(&o.Requests, "requests", 30000, "checks a variant and round, with a token that was seen before")
+	c.flags.IntVar(&o.Cold, "cold", 6000, "checks a variant and round, with tokens never seen before")
+	if err := c.parse(args); err != nil {
+		return err
 	}
-	var samples []sample
-	for round := range rounds + 1 {
-		for i := range variants {
-			v := variants[(i+round)%len(variants)]
-			s, err := measure(v, round)
-			if err != nil {
-				return fmt.Errorf("%s: %w", v.name, err)
-			}
-			if s.Bad > 0 {
-				return fmt.Errorf("%s: %d checks were not answered with an allow", v.name, s.Bad)
-			}
-			if round > 0 {
-				samples = append(samples, s)
-			}
-			fmt.Fprintf(os.Stderr, "\r\x1b[Kround %d of %d, %-28s", round, rounds, v.name)
+	if o.Rounds < 1 || o.Requests < 1 || o.Cold < 1 {
+		return errors.New("-rounds, -requests and -cold must be at least 1")
+	}
+	o.Gate = c.gate
+	file := checks.File{Made: results.MadeNow(ctx, "make bench")}
+	var err error
+	if file.Samples, err = checks.Run(ctx, o); err != nil {
+		return err
+	}
+	file.Table(os.Stdout)
+	if c.json != "" {
+		if err := results.Write(c.json, file); err != nil {
+			return err
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r", "\n")
-	report(variants, samples)
-	if out == "" {
+	if !c.record {
 		return nil
 	}
-	data, err := json.MarshalIndent(samples, "", "  ")
+	if err := page.WriteChecks(resultsDir, file); err != nil {
+		return err
+	}
+	return makePage()
+}
+
+func measureNumbers(ctx context.Context, args []string) error {
+	c := newCommon("numbers")
+	only := c.flags.String("only", "", "measure these only, separated by commas: "+names())
+	short := c.flags.Bool("short", false, "a few seconds of each, to see that it works; not with -record")
+	if err := c.parse(args); err != nil {
+		return err
+	}
+	scale := numbers.Full(c.gate)
+	if *short {
+		scale = numbers.Short(c.gate)
+	}
+	if *short && c.record {
+		return errors.New("-short shows nothing that is worth to be kept: leave -record out")
+	}
+	chosen, err := choose(*only)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(data, '\n'), 0o600)
-}
-
-func mint(issuer *oidctest.Issuer, alg, subject string) string {
-	return issuer.Token(map[string]any{
-		"sub": subject, "exp": time.Now().Add(time.Hour).Unix(), "scope": "orders.read orders.write",
-		"email": subject + "@example.com", "roles": []string{"customer", "reviewer"},
-	}, oidctest.Alg(alg))
-}
-
-func gateConfig(issuer string) string {
-	return fmt.Sprintf(`server: {listen: %q}
-admin: {listen: "off"}
-log: {decisions: none}
-issuers:
-- {issuer: %q, name: bench, audiences: [bench]}
-policies:
-- name: everything
-`, gateAddr, issuer)
-}
-
-// report prints one table: medians over the rounds with their spread, and the
-// ratio of server CPU to the reference with the same kind of tokens.
-func report(variants []variant, samples []sample) {
-	pick := func(name string, of func(sample) float64) []float64 {
-		var values []float64
-		for _, s := range samples {
-			if s.Variant == name {
-				values = append(values, of(s))
+	debug.SetGCPercent(400) // the load and the provider are in this process: leave them alone
+	var measured []numbers.Result
+	for _, m := range chosen {
+		r, err := m.Measure(ctx, scale, results.MadeNow(ctx, "make numbers"), os.Stderr)
+		if err != nil {
+			return err
+		}
+		measured = append(measured, r)
+		if c.record { // each at once: the next one may fail
+			if err := keep(r); err != nil {
+				return err
 			}
 		}
-		slices.Sort(values)
-		return values
 	}
-	cpu := func(s sample) float64 { return s.CPUMicros }
-	fmt.Printf("%s, %d CPUs, %s, %d rounds, closed loop, %d in flight over %d connections\n\n",
-		runtime.Version(), runtime.NumCPU(), machine(), len(samples)/len(variants), inFlight, connections)
-	fmt.Println("| variant | server CPU µs/check, median [min, max] | ratio | checks/s | p50 ms | p99 ms | RSS MiB |")
-	fmt.Println("|---|---|---|---|---|---|---|")
-	base := ""
-	for _, v := range variants {
-		if v.name == "reference" || v.name == "reference, fresh tokens" {
-			base = v.name
+	if c.json != "" {
+		if err := results.Write(c.json, measured); err != nil {
+			return err
 		}
-		c := pick(v.name, cpu)
-		fmt.Printf("| %s | %.1f [%.1f, %.1f] | %.2f | %.0f | %.2f | %.2f | %.0f |\n", v.name,
-			median(c), c[0], c[len(c)-1], median(c)/median(pick(base, cpu)),
-			median(pick(v.name, func(s sample) float64 { return s.PerSecond })),
-			median(pick(v.name, func(s sample) float64 { return s.P50 })),
-			median(pick(v.name, func(s sample) float64 { return s.P99 })),
-			median(pick(v.name, func(s sample) float64 { return s.RSSMiB })))
 	}
+	return numbers.Section(os.Stdout, measured)
 }
 
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
+func names() string {
+	var list []string
+	for _, m := range numbers.Measurements() {
+		list = append(list, m.Name)
 	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
+	return strings.Join(list, ", ")
+}
+
+// choose returns the measurements of these names, all for none.
+func choose(only string) ([]numbers.Measurement, error) {
+	if only == "" {
+		return numbers.Measurements(), nil
+	}
+	var list []numbers.Measurement
+	for name := range strings.SplitSeq(only, ",") {
+		m, ok := numbers.Find(name)
+		if !ok {
+			return nil, fmt.Errorf("-only: there is no measurement %q: there are %s", name, names())
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// keep puts a result in the place of the last one of its measurement.
+func keep(r numbers.Result) error {
+	all, err := page.Read(resultsDir)
+	if err != nil {
+		return err
+	}
+	list := slices.DeleteFunc(all.Numbers, func(old numbers.Result) bool { return old.Measurement == r.Measurement })
+	if err := page.WriteNumbers(resultsDir, append(list, r)); err != nil {
+		return err
+	}
+	return makePage()
+}
+
+// makePage makes the page from what was measured last.
+func makePage() error {
+	all, err := page.Read(resultsDir)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := all.Write(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(pageFile, b.Bytes(), 0o644) //nolint:gosec // to be read by all
 }

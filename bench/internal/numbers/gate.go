@@ -1,0 +1,145 @@
+package numbers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/claimgate/claimgate/bench/internal/server"
+)
+
+// configuredIssuer is an issuer in a configuration file.
+type configuredIssuer struct{ issuer, name string }
+
+// gate is a running gate, and how its operator looks at it.
+type gate struct {
+	*server.Server
+	http       *http.Client
+	dir        string
+	configSize int64
+}
+
+// startGate starts the gate with these issuers, each written in one line; more is
+// added to each.
+func startGate(ctx context.Context, path string, issuers []configuredIssuer, more string) (*gate, error) {
+	dir, err := os.MkdirTemp("", "claimgate-bench-")
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString("server: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"127.0.0.1:0\"}\nlog: {decisions: none, format: json}\nissuers:\n")
+	for _, i := range issuers {
+		fmt.Fprintf(&b, "- {issuer: %q, name: %s, audiences: [bench]%s}\n", i.issuer, i.name, more)
+	}
+	b.WriteString("policies:\n- name: everything\n")
+	config := filepath.Join(dir, "claimgate.yaml")
+	err = os.WriteFile(config, []byte(b.String()), 0o600)
+	var s *server.Server
+	if err == nil {
+		s, err = server.Start(ctx, path, "serve", "--config", config)
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir) // the other error says more
+		return nil, fmt.Errorf("starting %s (make build makes it): %w", path, err)
+	}
+	// Compressing the metrics would be seen in the gate's memory.
+	return &gate{s, &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 30 * time.Second}, dir, int64(b.Len())}, nil
+}
+
+// stop ends the gate and leaves nothing behind.
+func (g *gate) stop() {
+	g.Stop()
+	g.http.CloseIdleConnections()
+	_ = os.RemoveAll(g.dir) // a temporary directory
+}
+
+// ready reports whether the first fetch of every issuer has ended.
+func (g *gate) ready(ctx context.Context) (bool, error) {
+	resp, err := g.get(ctx, "/readyz")
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is not even read
+	return resp.StatusCode == http.StatusOK, nil
+}
+
+func (g *gate) get(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return g.http.Do(req)
+}
+
+// awaitReady asks until the gate is ready, and returns how long that took since its
+// start.
+func (g *gate) awaitReady(ctx context.Context, limit, between time.Duration) (time.Duration, error) {
+	for {
+		ok, err := g.ready(ctx)
+		took := time.Since(g.Began)
+		switch {
+		case err != nil:
+			return 0, err
+		case ok:
+			return took, nil
+		case took > limit:
+			return 0, fmt.Errorf("the gate is not ready after %s: %s", limit, g.Log())
+		}
+		if err := pause(ctx, between); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// series are the values of metrics, by name and labels as they are written.
+type series map[string]float64
+
+// metrics reads what the gate counts.
+func (g *gate) metrics(ctx context.Context) (series, error) {
+	resp, err := g.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New("/metrics: " + resp.Status)
+	}
+	list := series{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		line := lines.Text()
+		i := strings.LastIndexByte(line, ' ')
+		if i < 0 || line[0] == '#' {
+			continue
+		}
+		if list[line[:i]], err = strconv.ParseFloat(line[i+1:], 64); err != nil {
+			return nil, err
+		}
+	}
+	return list, lines.Err()
+}
+
+// sum adds the values of a metric up whose labels contain all of these.
+func (s series) sum(name string, labels ...string) float64 {
+	total := 0.0
+	for k, v := range s {
+		if k != name && !strings.HasPrefix(k, name+"{") {
+			continue
+		}
+		fits := true
+		for _, l := range labels {
+			fits = fits && strings.Contains(k, l)
+		}
+		if fits {
+			total += v
+		}
+	}
+	return total
+}

@@ -1,0 +1,58 @@
+// Package page makes docs/benchmarks.md from the files of results, so that each
+// command can be run again without the other.
+package page
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/claimgate/claimgate/bench/internal/checks"
+	"github.com/claimgate/claimgate/bench/internal/numbers"
+	"github.com/claimgate/claimgate/bench/internal/results"
+)
+
+// Results is all that was measured last.
+type Results struct {
+	Checks  checks.File
+	Numbers []numbers.Result
+}
+
+const (
+	checksFile  = "checks.json"
+	numbersFile = "numbers.json"
+)
+
+// Read reads the files of results in a directory. One that is missing is empty.
+func Read(dir string) (Results, error) {
+	var r Results
+	if err := results.Read(filepath.Join(dir, checksFile), &r.Checks); err != nil {
+		return r, err
+	}
+	return r, results.Read(filepath.Join(dir, numbersFile), &r.Numbers)
+}
+
+// WriteChecks replaces what make bench measures.
+func WriteChecks(dir string, f checks.File) error {
+	return results.Write(filepath.Join(dir, checksFile), f)
+}
+
+// WriteNumbers replaces what make numbers measures.
+func WriteNumbers(dir string, list []numbers.Result) error {
+	return results.Write(filepath.Join(dir, numbersFile), list)
+}
+
+// Write writes the page.
+func (r Results) Write(w io.Writer) error {
+	fmt.Fprint(w, `# Benchmarks
+
+Nothing on this page was typed by hand: `+"`make bench` and `make numbers`"+` write what they measured to bench/results and
+make the page from it, and a test compares the two. [bench/README.md](../bench/README.md) says how to read it. Absolute figures hold
+for one machine and one run; the goals are for a quiet machine.
+`)
+	if len(r.Checks.Samples) > 0 {
+		fmt.Fprintf(w, "\n## What a check costs\n\n%s Ratios are to an ext_authz server in grpc-go whose Check does nothing.\n\n", r.Checks.Made)
+		r.Checks.Table(w)
+	}
+	return numbers.Section(w, r.Numbers)
+}
