@@ -536,6 +536,9 @@ func (k *issuerKeys) pause() time.Duration {
 // whether the keys are others than before.
 func (k *issuerKeys) publish(got fetched, now time.Time) (changed bool) {
 	life, refreshAfter := freshness(got.life, k.store.jitter())
+	if (!k.landed || k.failures > 0) && k.store.crowded() {
+		refreshAfter = strew(refreshAfter, k.store.jitter())
+	}
 	next := &keySnapshot{set: got.set, fetchedAt: now, expires: now.Add(life)}
 	if before := k.snap.Load(); before != nil && before.set.digest == got.set.digest {
 		next.generation = before.generation

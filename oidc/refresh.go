@@ -23,6 +23,13 @@ func freshness(life time.Duration, jitter float64) (lifetime, refreshAfter time.
 	return lifetime, lifetime * 8 / 10
 }
 
+// strew brings a refresh forward, to any moment until it is due. Issuers that got
+// their keys together, at a start or at the end of an outage, would otherwise be
+// asked together again and again: the jitter alone takes half a day to part them.
+func strew(refreshAfter time.Duration, jitter float64) time.Duration {
+	return time.Duration(float64(refreshAfter) * (1 + jitter) / 2)
+}
+
 // retryDelay returns the pause after a number of failures in a row: 1 s, 2 s,
 // 4 s and so on to 60 s.
 func retryDelay(failures int, jitter float64) time.Duration {
@@ -61,6 +68,13 @@ func (s *keyStore) run(ctx context.Context) error {
 		}
 		timer.Reset(s.poll(ctx, s.clock()))
 	}
+}
+
+// crowded reports whether there are so many issuers that their fetches are spread.
+func (s *keyStore) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.issuers) > firstAtOnce
 }
 
 // spreadFirst schedules the first fetches.

@@ -60,6 +60,49 @@ func TestRunSpreadsManyFirstFetches(t *testing.T) {
 	})
 }
 
+// Keys of many issuers that came together, at a start or after an outage, are not
+// refreshed together ever after.
+func TestRefreshesOfManyIssuersSpreadOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			issuers = 1000
+			refresh = 48 * time.Minute
+			bin     = 4 * time.Minute
+			mean    = issuers * int(bin) / int(refresh)
+		)
+		store := newKeyStore(keyStoreConfig{clock: time.Now, logger: quietStore().logger}) // with its own jitter
+		defer store.close()
+		_, jwk := ecJWK(t, "a", elliptic.P256())
+		all := &fakeIssuer{set: mustSet(t, jwk), life: time.Hour}
+		for i := range issuers {
+			store.addSource(issuerKeysConfig{name: fmt.Sprint(i), issuer: fmt.Sprint(i)}, all.fetch)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- store.run(ctx) }()
+		watch := func(when string) {
+			t.Helper()
+			time.Sleep(2 * time.Minute) // all have keys by now
+			for range 2 * refresh / bin {
+				before, _ := all.fetches()
+				time.Sleep(bin)
+				if after, _ := all.fetches(); after-before > 2*mean || after-before < mean/3 {
+					t.Errorf("%s: %d refreshes in %s, the mean is %d", when, after-before, bin, mean)
+				}
+			}
+		}
+		watch("after the start")
+		all.change(func() { all.err = errDown })
+		time.Sleep(2 * time.Hour)
+		all.change(func() { all.err = nil })
+		watch("after an outage")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Sixteen refreshes run in the background; those whose last fetch succeeded go
 // first, and those that failed leave room. First fetches and fetches that
 // requests wait for do not queue.
