@@ -23,15 +23,17 @@ func issuers() Measurement {
 		Name:  "issuers",
 		Title: "Ten thousand issuers",
 		About: `One provider with 10,000 realms, each an issuer with its own metadata and key, on the same machine; it takes 10 ms
-for an answer. The gate is the real program with a configuration file that names them all. As soon as it listens, one token of
-each of 500 issuers, spread over the file, is checked at once, and then 500 checks a second go through these tokens, until all
-issuers have keys. This is done twice. The first gate has the defaults. Beside it a second one has 20 of the issuers; both are
-sent 500 tokens in an open loop, 1,000 checks a second, in alternating rounds. The other gate then has ` + "`keys.refresh: 1m`" + `, so that
-each issuer's keys and metadata are fetched every 48 s, and it is watched for a minute; after that the provider takes 200 ms
-for an answer, with which 16 at once cannot keep up.
+for an answer. The gate is the real program with a configuration file that names them all, a line for each. As soon as it
+listens, one token of each of 500 issuers, spread over the file, is checked at once, and then 500 checks a second go through
+these tokens until all issuers have keys. This is done twice. The first gate has the defaults; beside it stands a second one
+with 20 of the issuers, and both are sent 500 tokens in an open loop, 1,000 checks a second, in alternating rounds. The gate
+after that has ` + "`keys.refresh: 1m`" + `, so that each issuer's metadata and keys are fetched every 48 s, and is watched for a minute;
+then the provider takes 200 ms for an answer, with which 16 at once cannot keep up.
 
-"At once" counts requests at the provider. Only refreshes are limited to 16; first fetches are paced (200 a second) and do not queue, and a check
-that has no keys to go by never waits behind them: that is the larger figure in the row below.`,
+"At once" counts requests at the provider. The limit of 16 is one of refreshes. First fetches are paced instead, 200 a second,
+so how many run at once depends on how long the provider takes; and a check that has no keys to go by never waits behind
+another issuer's fetch, which is why the second figure of the start is larger. That refreshes spread out with the default of an hour
+too, from the first one on, is the subject of a test with a clock of its own (TestRefreshesOfManyIssuersSpreadOut).`,
 		Figures: []Figure{
 			{"configuration file", "KiB", median(1024)},
 			{"serves after", s, nil},
