@@ -13,8 +13,9 @@ import (
 // that are missing by now.
 
 // ValidatorIssuers returns what an [oidc.Validator] is made of: the issuers of a
-// Config that is valid, in its order. It reads the files that they name and does no
-// other I/O. Tools use it to look at issuers without a gate.
+// Config that is valid, in its order. It does no I/O: whether the files that they
+// name can be used shows when keys are fetched. Tools use it to look at issuers
+// without a gate.
 func (c *Config) ValidatorIssuers() ([]oidc.IssuerConfig, error) {
 	list := make([]oidc.IssuerConfig, len(c.Issuers))
 	for i := range c.Issuers {

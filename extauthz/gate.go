@@ -178,6 +178,9 @@ func (g *Gate) build(cfg *Config) (*policySet, error) {
 		return nil, err
 	}
 	for i, ic := range vc.Issuers {
+		if err := ic.CheckFiles(); err != nil {
+			return nil, fmt.Errorf("extauthz: issuer %s: %w", ic.Name, err)
+		}
 		set.required[ic.Name] = cfg.Issuers[i].Required
 		if ic.Insecure {
 			set.insecureIssuers = append(set.insecureIssuers, ic.Name)

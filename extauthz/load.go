@@ -58,21 +58,52 @@ func readError(err error) error {
 // file is the configuration's name in messages, and relative paths in data are
 // relative to its directory; it need not exist.
 func ParseConfig(file string, data []byte) (*Config, error) {
+	cfg, _, err := parseConfig(file, data)
+	return cfg, err
+}
+
+func parseConfig(file string, data []byte) (*Config, *faults, error) {
 	f := newFaults(file)
 	f.at = map[fieldPath]filePosition{}
 	if len(data) > maxConfigSize {
 		f.add("", "the file is larger than 1 MiB")
-		return nil, f.err()
+		return nil, nil, f.err()
 	}
 	cfg := &Config{}
 	if decodeYAML(data, cfg, f) {
 		cfg.validate(f)
 	}
 	if err := f.err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg.resolvePaths(filepath.Dir(file))
-	return cfg, nil
+	return cfg, f, nil
+}
+
+// Fields knows where the fields of a configuration file stand, so that what is found
+// out later about their values can be said with the place. The zero Fields knows no
+// place.
+type Fields struct{ faults *faults }
+
+// LoadConfigFields is [LoadConfig], and tells where the fields stand.
+func LoadConfigFields(file string) (*Config, Fields, error) {
+	data, err := readConfig(file)
+	if err != nil {
+		return nil, Fields{}, &ConfigError{[]Problem{{File: file, Text: err.Error()}}}
+	}
+	cfg, f, err := parseConfig(file, data)
+	return cfg, Fields{f}, err
+}
+
+// Problem is text about the field at path, such as issuers[0].http.caFile. A field
+// that the file does not have is placed where it would belong. What could steer a
+// terminal is escaped in the text.
+func (f Fields) Problem(path, text string) Problem {
+	if f.faults == nil {
+		return Problem{Path: path, Text: printable(text)}
+	}
+	at := f.faults.position(fieldPath(path))
+	return Problem{f.faults.file, at.line, at.column, path, printable(text)}
 }
 
 // resolvePaths makes relative paths relative to dir.

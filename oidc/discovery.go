@@ -83,8 +83,8 @@ func discoveryForms(issuer string, insecure bool) ([]*url.URL, error) {
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	var forms []*url.URL
 	for _, p := range []string{
-		path + "/.well-known/openid-configuration",
-		"/.well-known/oauth-authorization-server" + path,
+		path + openIDMetadata,
+		rfc8414Metadata + path,
 	} {
 		form, err := url.Parse(u.Scheme + "://" + u.Host + p)
 		if err != nil {

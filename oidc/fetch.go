@@ -60,6 +60,10 @@ type FetchEvent struct {
 	Err        error                // for operators; nil if Result is ok or not_modified
 	URL        string               // without what may be secret in it
 	TLS        *tls.ConnectionState // of the answer; nil without TLS or without an answer
+
+	Start  time.Time   // when it began
+	Status int         // of the answer; 0 without one
+	Header http.Header // of the answer; nil without one. The server wrote it: mind where it goes
 }
 
 // fetchError is a failed fetch with its result. Its text never repeats what a
@@ -192,14 +196,14 @@ type response struct {
 // document has not changed. Whatever happens is reported as one event.
 func (f *fetcher) get(ctx context.Context, r request, parse func(body []byte) error) (resp response, err error) {
 	start := f.clock()
-	event := FetchEvent{IssuerName: f.issuerName, Kind: r.kind, URL: displayURL(r.url), Result: FetchMalformed} // stays if parse panics
+	event := FetchEvent{IssuerName: f.issuerName, Kind: r.kind, URL: displayURL(r.url), Start: start, Result: FetchMalformed} // stays if parse panics
 	defer func() {
 		event.Duration = f.clock().Sub(start)
 		if f.onFetch != nil && context.Cause(ctx) == nil { // a fetch that we gave up says nothing of the issuer
 			f.onFetch(event)
 		}
 	}()
-	resp, event.TLS, err = f.exchange(ctx, r)
+	resp, err = f.exchange(ctx, r, &event)
 	if err == nil && !resp.notModified {
 		err = parse(resp.body)
 	}
@@ -226,18 +230,18 @@ func displayURL(u *url.URL) string {
 	return shown.String()
 }
 
-// exchange sends a request and reads the answer. The state of TLS is that of the
-// answer, also if it is one that does not count.
-func (f *fetcher) exchange(parent context.Context, r request) (response, *tls.ConnectionState, error) {
+// exchange sends a request and reads the answer. It notes what came in event, also
+// of an answer that does not count.
+func (f *fetcher) exchange(parent context.Context, r request, event *FetchEvent) (response, error) {
 	way := f.routeTo(r.url)
 	if way.proxied {
 		if err := checkProxied(r.url.Hostname()); err != nil {
-			return response{}, nil, &fetchError{FetchRefused, err}
+			return response{}, &fetchError{FetchRefused, err}
 		}
 	}
 	client, err := f.client(way)
 	if err != nil {
-		return response{}, nil, err
+		return response{}, err
 	}
 	ctx, cancel := context.WithTimeout(parent, f.timeout)
 	defer cancel()
@@ -269,18 +273,19 @@ func (f *fetcher) exchange(parent context.Context, r request) (response, *tls.Co
 
 	req, err := f.newRequest(ctx, r, way.trusted)
 	if err != nil {
-		return response{}, nil, err
+		return response{}, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return response{}, nil, explain(err)
+		return response{}, explain(err)
 	}
+	event.Status, event.Header, event.TLS = resp.StatusCode, resp.Header, resp.TLS
 	defer func() { _ = resp.Body.Close() }() // nothing was written that could be lost
 	if resp.StatusCode == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
-		return response{notModified: true, header: resp.Header}, resp.TLS, nil
+		return response{notModified: true, header: resp.Header}, nil
 	}
 	if err := checkAnswer(resp); err != nil {
-		return response{}, resp.TLS, err
+		return response{}, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocumentSize+1))
 	switch {
@@ -292,9 +297,9 @@ func (f *fetcher) exchange(parent context.Context, r request) (response, *tls.Co
 		err = errHTML()
 	}
 	if err != nil {
-		return response{}, resp.TLS, err
+		return response{}, err
 	}
-	return response{body: body, header: resp.Header}, resp.TLS, nil
+	return response{body: body, header: resp.Header}, nil
 }
 
 // newRequest returns the request for a document. Only a trusted URL gets the

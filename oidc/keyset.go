@@ -36,6 +36,12 @@ type keySet struct {
 	life    time.Duration // the set's own word on how long it is good, 0 if it says nothing
 }
 
+// unusableSet is errSetUnusable with the keys that were looked at.
+type unusableSet struct{ skipped []SkippedKey }
+
+func (*unusableSet) Error() string { return errSetUnusable.Error() }
+func (*unusableSet) Unwrap() error { return errSetUnusable }
+
 // SkippedKey is a key of an issuer's set that is not used.
 type SkippedKey struct {
 	// KeyID is the key's kid, "" if it has none or it could not be read; cut
@@ -51,6 +57,12 @@ func (k SkippedKey) String() string {
 		return "a key without kid: " + k.Reason
 	}
 	return strconv.QuoteToASCII(k.KeyID) + ": " + k.Reason
+}
+
+// OtherPurpose reports whether the key is for something else than signatures, such
+// as encryption. Issuers publish such keys, and nobody misses them here.
+func (k SkippedKey) OtherPurpose() bool {
+	return k.Reason == errKeyUse.Error() || k.Reason == errKeyOps.Error()
 }
 
 // parseKeySet reads a JWK set (RFC 7517 section 5) key by key: one bad key is
@@ -78,7 +90,7 @@ func parseKeySet(body []byte) (*keySet, error) {
 		}
 	}
 	if len(s.keys) == 0 {
-		return nil, errSetUnusable
+		return nil, &unusableSet{s.skipped}
 	}
 	s.digest = digestKeys(s.keys)
 	return s, nil

@@ -22,6 +22,10 @@ type keySource struct {
 	forms   []*url.URL // where the metadata may be; nil if keysURL is configured
 	keysURL *url.URL   // configured; nil: by discovery
 
+	// onMetadata is told of each metadata document, before it is judged; nil for
+	// nobody.
+	onMetadata func(from *url.URL, m metadata)
+
 	found    *discovered // nil until discovery worked
 	set      *keySet     // the last good one, nil at first
 	etag     string      // of set
@@ -218,6 +222,9 @@ func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
 		}
 		if s.template {
 			m.issuer = m.issuerOf(s.issuer)
+		}
+		if s.onMetadata != nil {
+			s.onMetadata(form, m)
 		}
 		known.keysURL, err = m.keysURL(s.issuer, form, s.insecure)
 		return err

@@ -69,6 +69,9 @@ var zeros = map[string]func(t *testing.T){
 	"IssuerStatus": func(t *testing.T) { want(t, "usable", oidc.IssuerStatus{}.Usable, false) },
 	"KeysConfig":   nil, // see IssuerConfig
 	"Kind":         func(t *testing.T) { want(t, "kind", oidc.Kind(0), oidc.KindNull) },
+	"Diagnosis":    func(t *testing.T) { want(t, "keys", len(oidc.Diagnosis{}.Keys), 0) },
+	"Probe":        nil, // see Diagnosis
+	"KeyInfo":      nil, // see Diagnosis
 	"Preset":       nil, // see IssuerConfig
 	"PresetRules":  nil, // data that is read, see Preset
 	"Reason": func(t *testing.T) {

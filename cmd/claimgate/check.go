@@ -100,6 +100,7 @@ func (f *checkFlags) run(ctx context.Context, s streams) error {
 		return err
 	}
 	report := newCheckReport(answer, steps, redactor(credentials))
+	report.advice = keysAdvice(answer.Reason, f.config, "")
 	if err := report.write(s.out, f.output); err != nil {
 		return err
 	}

@@ -112,3 +112,26 @@ func read(t *testing.T, name string) string {
 	}
 	return string(b)
 }
+
+// docs/operations.md names each code of a finding, and no other.
+func TestFindingsAreDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "../../docs/operations.md"), "\n| code | what it means |")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var got []string
+	for _, row := range strings.Split(section, "\n")[1:] {
+		if cells := strings.Split(row, "|"); len(cells) > 1 {
+			for _, code := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+				got = append(got, code[1])
+			}
+		}
+	}
+	var want []string
+	for _, code := range regexp.MustCompile(`(?m)^\t[A-Z]\w+ += "([a-z_]+)"$`).FindAllStringSubmatch(read(t, "internal/doctor/findings.go"), -1) {
+		want = append(want, code[1])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/operations.md has\n%s\nthe program has\n%s", got, want)
+	}
+}

@@ -18,21 +18,26 @@ const (
 	exitError  = 1
 	exitUsage  = 2
 	exitDenied = 3
+	exitWarned = 4
 )
 
 const exitCodesHelp = `Exit codes:
   0  done; for check: the request is allowed; for inspect: the token could be read and,
-     with --config, no check refuses it
+     with --config, no check refuses it; for keys: every issuer has keys, and nothing
+     was found
   1  an error: a bad or unreadable configuration, a port in use, a gate that does
-     not answer, a tour that was not as expected, something that is no readable token
+     not answer, a tour that was not as expected, something that is no readable token,
+     keys: an issuer without keys that could be used
   2  the command line was wrong
   3  check: the request is denied; inspect --config: a check refuses the token, or
-     its keys could not be had`
+     its keys could not be had
+  4  keys: every issuer has keys, but there are warnings`
 
 // Errors that have been printed already.
 var (
 	errDenied   = errors.New("denied")
 	errReported = errors.New("failed")
+	errWarned   = errors.New("warned")
 )
 
 // usageError is a command line that cannot be meant.
@@ -66,6 +71,8 @@ func report(w io.Writer, command *cobra.Command, err error) int {
 		return exitOK
 	case errors.Is(err, errDenied):
 		return exitDenied
+	case errors.Is(err, errWarned):
+		return exitWarned
 	case errors.Is(err, errReported):
 		return exitError
 	case errors.As(err, &config):

@@ -99,7 +99,7 @@ func (f *inspectFlags) run(ctx context.Context, s streams, args []string) error 
 		if err != nil {
 			return err
 		}
-		report.judge(judgement)
+		report.judge(judgement, f.config)
 	}
 	if err := report.write(s.out, f.output); err != nil {
 		return err

@@ -38,8 +38,9 @@ type inspectReport struct {
 	Policies []string     `json:"policies,omitempty"`
 	Steps    []reportStep `json:"steps,omitempty"`
 
-	now   time.Time
-	times inspect.Times
+	now    time.Time
+	times  inspect.Times
+	advice string
 }
 
 type inspectFault struct {
@@ -79,7 +80,7 @@ func newInspectReport(r inspect.Reading, now time.Time) *inspectReport {
 }
 
 // judge adds what a configuration makes of the token.
-func (r *inspectReport) judge(j inspect.Judgement) {
+func (r *inspectReport) judge(j inspect.Judgement, file string) {
 	r.Reason, r.Issuer, r.Why, r.Policies = string(j.Reason), j.Issuer, j.Why, j.Policies
 	for _, s := range j.Steps {
 		r.Steps = append(r.Steps, reportStep(s))
@@ -92,6 +93,7 @@ func (r *inspectReport) judge(j inspect.Judgement) {
 	default:
 		r.Verdict = verdictValid
 	}
+	r.advice = keysAdvice(r.Reason, file, j.Issuer)
 }
 
 func (r *inspectReport) write(w io.Writer, format string) error {
@@ -136,6 +138,7 @@ func (r *inspectReport) text() string {
 	if len(r.Steps) > 0 {
 		b.WriteString("\n" + stepLines(r.Steps))
 	}
+	b.WriteString(r.advice)
 	writeObject(&b, "header", r.Header)
 	writeObject(&b, "claims", r.Claims)
 	return b.String()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/claimgate/claimgate/cmd/claimgate/internal/ask"
+	"github.com/claimgate/claimgate/cmd/claimgate/internal/inspect"
 	"github.com/claimgate/claimgate/extauthz"
 	"github.com/claimgate/claimgate/oidc"
 )
@@ -25,6 +27,8 @@ type checkReport struct {
 	Challenge []string     `json:"challenge,omitempty"`
 	Body      string       `json:"body,omitempty"`
 	Steps     []reportStep `json:"steps,omitempty"`
+
+	advice string
 }
 
 type headerPair struct {
@@ -87,15 +91,21 @@ func (r checkReport) write(w io.Writer, format string) error {
 	return writeReport(w, format, r, r.text)
 }
 
-// writeReport writes a report for machines or for people.
+// writeReport writes a report for machines or for people. A terminal is safe from
+// either.
 func writeReport(w io.Writer, format string, report any, text func() string) error {
-	if format == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(report)
+	if format != "json" {
+		_, err := io.WriteString(w, text())
+		return err
 	}
-	_, err := io.WriteString(w, text())
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(report); err != nil {
+		return err
+	}
+	_, err := w.Write(inspect.EscapeJSON(b.Bytes()))
 	return err
 }
 
@@ -125,7 +135,20 @@ func (r checkReport) text() string {
 		b.WriteString("\n")
 	}
 	b.WriteString(stepLines(r.Steps))
+	b.WriteString(r.advice)
 	return b.String()
+}
+
+// keysAdvice is a line that says where to look if an issuer's keys could not be had,
+// "" for any other reason. file is "" if it is not known.
+func keysAdvice(reason, file, issuer string) string {
+	if reason != string(oidc.KeysUnavailable) {
+		return ""
+	}
+	if file == "" {
+		file = "FILE"
+	}
+	return printable(strings.TrimRight(fmt.Sprintf("why its keys cannot be had: claimgate keys --config %s %s", file, issuer), " ")) + "\n"
 }
 
 func stepLines(steps []reportStep) string {

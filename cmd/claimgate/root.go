@@ -20,6 +20,7 @@ See it at work:       claimgate demo
 Check a file:         claimgate validate claimgate.yaml
 Serve:                claimgate serve --config claimgate.yaml
 Ask why:              claimgate check --config claimgate.yaml --path /orders/7 --token-file token
+Look at the issuers:  claimgate keys --config claimgate.yaml
 Read a token:         claimgate inspect --config claimgate.yaml --token-file token`,
 		// Errors are printed by report, in one form.
 		SilenceErrors: true,
@@ -46,7 +47,7 @@ Read a token:         claimgate inspect --config claimgate.yaml --token-file tok
 	})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(
-		newServe(s), newValidate(s), newCheck(s), newInspect(s), newDemo(s), newVersion(s),
+		newServe(s), newValidate(s), newCheck(s), newInspect(s), newKeys(s), newDemo(s), newVersion(s),
 		// A topic, not a command: it has nothing to run.
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp},
 	)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,8 +42,11 @@ func (m leakChecked) Run() int {
 // what comes back. Beside testscript's own commands they have
 //
 //	exits CODE COMMAND...      the command ends with this exit code
-//	issuer                     start an issuer, $ISSUER
-//	issuer-down                its port is closed from now on
+//	issuer [tls]               start an issuer at the path /shop, $ISSUER and $ORIGIN;
+//	                           with tls its authority is in ca.pem
+//	fault NAME [TEXT]          the issuer fails from now on; fault none ends it
+//	normal FILE                write standard output into FILE, with ports, times,
+//	                           thumbprints and the like replaced by words, for cmp
 //	token FILE [CLAIM=VALUE]...  write a token of it; FILE.forged is a forged one
 //	expand FILE                replace $VARIABLES in a file
 //	occupy                     listen on a port, $OCCUPIED
@@ -49,6 +55,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "", // writes what cmp compares with
 		Setup: func(env *testscript.Env) error {
 			env.Values[issuerKey{}] = &holder{}
 			return nil
@@ -56,7 +63,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":        exits,
 			"issuer":       startIssuer,
-			"issuer-down":  issuerDown,
+			"fault":        fault,
+			"normal":       normalise,
 			"token":        writeToken,
 			"expand":       expand,
 			"occupy":       occupy,
@@ -89,15 +97,91 @@ type issuerKey struct{}
 // holder is a script's issuer, once it has one.
 type holder struct{ issuer *oidctest.Issuer }
 
-func startIssuer(ts *testscript.TestScript, _ bool, _ []string) {
-	issuer := oidctest.NewIssuer(oidctest.WithPath("/shop"))
+func startIssuer(ts *testscript.TestScript, _ bool, args []string) {
+	options := []oidctest.Option{oidctest.WithPath("/shop")}
+	if len(args) == 1 && args[0] == "tls" {
+		options = append(options, oidctest.WithTLS())
+	}
+	issuer := oidctest.NewIssuer(options...)
 	ts.Defer(issuer.Close)
 	ts.Setenv("ISSUER", issuer.URL)
+	ts.Setenv("ORIGIN", strings.TrimSuffix(issuer.URL, "/shop"))
+	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), issuer.CertPEM(), 0o600))
 	ts.Value(issuerKey{}).(*holder).issuer = issuer
 }
 
-func issuerDown(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Value(issuerKey{}).(*holder).issuer.Down()
+func fault(ts *testscript.TestScript, _ bool, args []string) {
+	issuer := ts.Value(issuerKey{}).(*holder).issuer
+	args = append(args, "", "")
+	discovery := []oidctest.Endpoint{oidctest.OpenIDDiscovery, oidctest.OAuthDiscovery}
+	switch args[0] {
+	case "none":
+		issuer.Recover()
+	case "down":
+		issuer.Down()
+	case "html":
+		issuer.HTML(discovery...)
+	case "not-found":
+		issuer.Fail(http.StatusNotFound, discovery...)
+	case "only-rfc8414":
+		issuer.Fail(http.StatusNotFound, oidctest.OpenIDDiscovery)
+	case "redirect":
+		issuer.Redirect(args[1], discovery...)
+	case "lie":
+		issuer.Lie(args[1])
+	case "unauthorized":
+		issuer.Fail(http.StatusUnauthorized, oidctest.JWKS)
+	case "keys":
+		issuer.Body(args[1], oidctest.JWKS)
+	case "extra-key":
+		issuer.PublishRaw(args[1])
+	case "headers":
+		issuer.SetCacheControl(args[1])
+		issuer.SetETag(true)
+	case "date":
+		issuer.Respond(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", args[1])
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"issuer":"`+issuer.URL+`","jwks_uri":"`+issuer.URLOf(oidctest.JWKS)+`"}`)
+		}, oidctest.OpenIDDiscovery)
+	case "elsewhere":
+		issuer.Fail(http.StatusNotFound, discovery...)
+		issuer.Respond(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != args[1] {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"issuer":"`+issuer.URL+`","jwks_uri":"`+issuer.URLOf(oidctest.JWKS)+`"}`)
+		}, oidctest.Elsewhere)
+	default:
+		ts.Fatalf("there is no fault %q", args[0])
+	}
+}
+
+// varying is what differs from run to run, with the words for it.
+var varying = []struct {
+	pattern *regexp.Regexp
+	word    string
+}{
+	{regexp.MustCompile(`127\.0\.0\.1:[0-9]+`), "HOST"},
+	{regexp.MustCompile(`in [0-9]+(ms|s)`), "in TIME"},
+	{regexp.MustCompile(`\b[A-Za-z0-9_-]{43}( |$)`), "THUMBPRINT$1"},
+	{regexp.MustCompile(`etag "[^ ]+"`), "etag TAG"},
+	{regexp.MustCompile(`"durationSeconds": [0-9.e-]+`), `"durationSeconds": TIME`},
+	{regexp.MustCompile(`"thumbprint": "[A-Za-z0-9_-]{43}"`), `"thumbprint": "THUMBPRINT"`},
+	{regexp.MustCompile(`TLS_[A-Z0-9_]+`), "CIPHER"},
+	{regexp.MustCompile(`/[^ ]*/ca\.pem`), "ca.pem"},
+}
+
+func normalise(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.Split(ts.ReadFile("stdout"), "\n")
+	for i := range lines {
+		for _, n := range varying {
+			lines[i] = n.pattern.ReplaceAllString(lines[i], n.word)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(lines, "\n")), 0o600))
 }
 
 func writeToken(ts *testscript.TestScript, _ bool, args []string) {

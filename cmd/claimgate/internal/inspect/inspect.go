@@ -254,7 +254,7 @@ func decodeObject(name, segment string, offset int) (json.RawMessage, *Fault) {
 	if trimmed := strings.TrimLeft(string(raw), " \t\r\n"); !strings.HasPrefix(trimmed, "{") {
 		return nil, &Fault{Segment: name, What: "once decoded, it is JSON, but no object"}
 	}
-	return escape(raw), nil
+	return EscapeJSON(raw), nil
 }
 
 // decode decodes base64url and says where that fails. Each mistake of people has its

@@ -50,7 +50,11 @@ func Judge(ctx context.Context, cfg *extauthz.Config, r Reading, o Options) (Jud
 		return Judgement{}, err
 	}
 	iss, hasISS := issuerOf(r)
-	j := Judgement{Issuer: nameOf(issuers, iss), Why: why(cfg, iss, hasISS)}
+	for i := range issuers {
+		issuers[i].Keys.SnapshotFile = "" // that is the gate's to write
+	}
+	j := Judgement{}
+	j.Issuer, j.Why = destination(issuers, iss, hasISS, text(members(r.Claims), "sub"))
 	look := look{issuers: issuers, offline: o.Offline, now: o.Now}
 	look.requirement.Audiences = acceptedAudiences(cfg, j.Issuer)
 	if j.Issuer != "" {
@@ -154,6 +158,9 @@ func (l *look) relax(steps []oidc.Step, refusal *oidc.Error, r Reading) bool {
 	case "algorithm":
 		return each(func(c *oidc.IssuerConfig) { c.Algorithms = nil })
 	case "type":
+		if slices.ContainsFunc(l.issuers, func(c oidc.IssuerConfig) bool { rules, _ := c.Preset.Rules(); return rules.TokenTypesFixed }) {
+			return false
+		}
 		typ := text(members(r.Header), "typ")
 		if typ == "" {
 			typ = "none"
@@ -213,38 +220,51 @@ func audienceOf(r Reading) []string {
 	return texts(v)
 }
 
-func nameOf(issuers []oidc.IssuerConfig, iss string) string {
-	for _, c := range issuers {
-		if iss != "" && (c.Issuer == iss || slices.Contains(c.Aliases, iss)) {
-			return c.Name
-		}
-	}
-	return ""
-}
-
-// why says which configured issuer a token goes to: the one whose identifier is its
-// iss, byte for byte. If there is none, it looks for one that is nearly so.
-func why(cfg *extauthz.Config, iss string, hasISS bool) string {
+// destination says which configured issuer a token goes to and why: the one that has
+// its iss among its identifiers, byte for byte. If there is none, it looks for one that
+// is nearly so.
+func destination(issuers []oidc.IssuerConfig, iss string, hasISS bool, sub string) (name, why string) {
 	if !hasISS {
-		return "the token has no iss, or one that is no text: no issuer can be found for it"
+		return withoutISS(issuers, sub)
 	}
-	for i := range cfg.Issuers {
-		c := &cfg.Issuers[i]
+	for i, c := range issuers {
 		if c.Issuer == iss {
-			return fmt.Sprintf("iss is exactly issuers[%d].issuer", i)
+			return c.Name, fmt.Sprintf("iss is exactly issuers[%d].issuer", i)
 		}
 		if n := slices.Index(c.Aliases, iss); n >= 0 {
-			return fmt.Sprintf("iss is exactly issuers[%d].aliases[%d]", i, n)
+			return c.Name, fmt.Sprintf("iss is exactly issuers[%d].aliases[%d]", i, n)
+		}
+		if slices.Contains(c.Preset.Identifiers(c.Issuer, c.Aliases), iss) {
+			return c.Name, fmt.Sprintf("iss is another spelling of issuers[%d].issuer, by its preset %s", i, c.Preset)
 		}
 	}
-	for i := range cfg.Issuers {
-		for _, id := range append([]string{cfg.Issuers[i].Issuer}, cfg.Issuers[i].Aliases...) {
+	for i, c := range issuers {
+		for _, id := range append([]string{c.Issuer}, c.Aliases...) {
 			if difference := nearly(id, iss); difference != "" {
-				return fmt.Sprintf("no configured issuer is exactly %q; nearest is issuers[%d], %q: %s. Write it as in the token, or add it to its aliases", iss, i, id, difference)
+				return "", fmt.Sprintf("no configured issuer is exactly %q; nearest is issuers[%d], %q: %s. Write it as in the token, or add it to its aliases", iss, i, id, difference)
 			}
 		}
 	}
-	return fmt.Sprintf("no configured issuer is exactly %q", iss)
+	return "", fmt.Sprintf("no configured issuer is exactly %q", iss)
+}
+
+// withoutISS is for SPIFFE's tokens, which need no iss: there the trust domain of sub
+// says where a token is from.
+func withoutISS(issuers []oidc.IssuerConfig, sub string) (name, why string) {
+	rest, isID := strings.CutPrefix(sub, "spiffe://")
+	domain, _, _ := strings.Cut(rest, "/")
+	for i, c := range issuers {
+		rules, _ := c.Preset.Rules()
+		if !isID || !rules.TrustDomain {
+			continue
+		}
+		for _, id := range c.Preset.Identifiers(c.Issuer, c.Aliases) {
+			if d, ok := oidc.TrustDomain(id); ok && d == domain {
+				return c.Name, fmt.Sprintf("there is no iss, and sub is in the trust domain of issuers[%d]", i)
+			}
+		}
+	}
+	return "", "the token has no iss, or one that is no text: no issuer can be found for it"
 }
 
 // nearly says in what two identifiers differ that are probably meant to be one, ""

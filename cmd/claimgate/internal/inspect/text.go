@@ -18,9 +18,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// escape writes such characters of a JSON text as its own escapes. Outside its
+// EscapeJSON writes such characters of a JSON text as its own escapes. Outside its
 // strings JSON has none of them, but for white space.
-func escape(raw []byte) []byte {
+func EscapeJSON(raw []byte) []byte {
 	out := make([]byte, 0, len(raw))
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)
