@@ -46,7 +46,7 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	if leeway == 0 {
 		leeway = -1 // to the validator, zero means its default
 	}
-	ic := oidc.IssuerConfig{
+	return oidc.IssuerConfig{
 		Issuer: c.Issuer, Name: c.Name, Aliases: c.Aliases, Preset: c.Preset,
 		Audiences: c.Audiences, AnyAudience: c.AnyAudience,
 		Algorithms: c.Algorithms, TokenTypes: c.TokenTypes, IDTokens: c.IDTokens,
@@ -59,11 +59,7 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 		},
 		HTTP:     transport,
 		Insecure: c.Insecure,
-	}
-	if err := ic.CheckFiles(); err != nil {
-		return fail(err)
-	}
-	return ic, nil
+	}, nil
 }
 
 func (c *ClaimMappingsConfig) build() (oidc.ClaimMappings, error) {

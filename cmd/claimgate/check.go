@@ -201,6 +201,9 @@ func (f *checkFlags) decide(ctx context.Context) (ask.Answer, []oidc.Step, error
 	if err != nil {
 		return ask.Answer{}, nil, err
 	}
+	for i := range cfg.Issuers {
+		cfg.Issuers[i].Keys.SnapshotFile = "" // that is the gate's to write
+	}
 	cfg.Server.CheckTimeout = extauthz.Duration(min(f.timeout, 10*time.Second))
 	gate, err := extauthz.NewGate(cfg, extauthz.Options{Version: version})
 	if err != nil {

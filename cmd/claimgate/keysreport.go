@@ -26,7 +26,7 @@ type issuerReport struct {
 	Issuer string `json:"issuer"`
 	Usable bool   `json:"usable"` // it has keys
 
-	Form           string        `json:"form"` // openid, rfc8414, discoveryURL, jwksURL; "" if nothing was found
+	Form           string        `json:"form"` // openid, rfc8414, discoveryURL, jwksURL, jwksFile; "" if nothing was found
 	MetadataURL    string        `json:"metadataURL,omitempty"`
 	MetadataIssuer string        `json:"metadataIssuer,omitempty"`
 	KeysURL        string        `json:"keysURL,omitempty"`
@@ -145,6 +145,8 @@ func newIssuerReport(p doctor.Patient, fields extauthz.Fields) issuerReport {
 // form is how the keys are found.
 func form(p doctor.Patient) string {
 	switch {
+	case p.Config.JWKSFile != "":
+		return "jwksFile"
 	case p.Config.JWKSURL != "":
 		return "jwksURL"
 	case p.Config.DiscoveryURL != "":

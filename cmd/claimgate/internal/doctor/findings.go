@@ -90,6 +90,8 @@ func whyNoKeys(d oidc.Diagnosis, c *extauthz.IssuerConfig) Finding {
 // place is the field that says where a document is.
 func place(c *extauthz.IssuerConfig, kind oidc.FetchKind) string {
 	switch {
+	case c.JWKSFile != "":
+		return "jwksFile"
 	case c.JWKSURL != "":
 		return "jwksURL"
 	case c.DiscoveryURL != "":
@@ -223,7 +225,7 @@ func transportFinding(c *extauthz.IssuerConfig, e oidc.FetchEvent) (Finding, boo
 func fileField(err error) string {
 	for what, field := range map[string]string{
 		"CA file ": "http.caFile", "client certificate file ": "http.certFile", "client key file ": "http.keyFile",
-		"bearer token file ": "http.bearerTokenFile",
+		"bearer token file ": "http.bearerTokenFile", "key set file ": "jwksFile",
 	} {
 		if strings.HasPrefix(cause(err), what) {
 			return field
@@ -304,8 +306,10 @@ func answerFinding(e oidc.FetchEvent) Finding {
 }
 
 func keysFinding(d oidc.Diagnosis, c *extauthz.IssuerConfig, e oidc.FetchEvent) Finding {
-	if f, ok := transportFinding(c, e); ok {
-		return f
+	if len(d.Skipped) == 0 {
+		if f, ok := transportFinding(c, e); ok {
+			return f
+		}
 	}
 	field := place(c, e.Kind)
 	f := answerFinding(e)
