@@ -76,7 +76,7 @@ type Scale struct {
 func Full(gate string) Scale {
 	return Scale{
 		Gate: gate, Issuers: 10000, Hot: 500, Few: 20,
-		Rounds: 10, Round: 3 * time.Second, Refresh: time.Minute, Watch: 60 * time.Second, Slow: 15 * time.Second,
+		Rounds: 20, Round: 2 * time.Second, Refresh: time.Minute, Watch: 60 * time.Second, Slow: 15 * time.Second,
 		Storm: time.Minute, Fetches: 5,
 	}
 }
