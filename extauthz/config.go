@@ -200,7 +200,7 @@ type HTTPConfig struct {
 	KeyFile string `json:"keyFile,omitempty"`
 	// The name that the server's certificate must have, in place of the URL's host.
 	ServerName string `json:"serverName,omitempty"`
-	// File with a bearer token to send. Like the client certificate and serverName, it is for the origins of the configured URLs only.
+	// File with a bearer token to send. Like the client certificate and serverName, it goes only to the origin where keys are looked for.
 	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
 	// Time for one fetch in all: 100ms to 60s.
 	Timeout Duration `json:"timeout,omitzero"`

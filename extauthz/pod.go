@@ -31,9 +31,12 @@ func (c *IssuerConfig) addPodFiles(h *oidc.HTTPConfig, dir string) {
 	add(&h.BearerTokenFile, "token")
 }
 
-// fetchURL is the first URL that is asked on the way to the issuer's keys.
+// fetchURL is the first URL that is asked on the way to the issuer's keys, "" if
+// none is.
 func (c *IssuerConfig) fetchURL() string {
 	switch {
+	case c.JWKSFile != "":
+		return ""
 	case c.JWKSURL != "":
 		return c.JWKSURL
 	case c.DiscoveryURL != "":

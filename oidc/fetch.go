@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -86,7 +85,7 @@ type fetcher struct {
 	issuerName string
 	cfg        HTTPConfig
 	insecure   bool
-	origins    []origin // of the configured URLs
+	trusted    origin   // gets the credentials
 	proxy      *url.URL // nil for none
 	timeout    time.Duration
 	clock      func() time.Time
@@ -102,7 +101,7 @@ type fetcher struct {
 // route is how a URL is reached.
 type route struct {
 	plain   bool // http
-	trusted bool // of a configured origin: it gets the credentials
+	trusted bool // to the origin that gets the credentials
 	proxied bool
 }
 
@@ -110,7 +109,7 @@ type route struct {
 func newFetcher(cfg issuerKeysConfig, clock func() time.Time, onFetch func(FetchEvent)) *fetcher {
 	f := &fetcher{
 		issuerName: cfg.name, cfg: cfg.http, insecure: cfg.insecure, clock: clock, onFetch: onFetch,
-		origins: originsOf(cfg.issuer, cfg.discoveryURL, cfg.jwksURL),
+		trusted: credentialOrigin(cfg),
 		timeout: cmp.Or(cfg.http.Timeout, defaultFetchTimeout),
 		clients: map[route]*http.Client{},
 	}
@@ -120,7 +119,7 @@ func newFetcher(cfg issuerKeysConfig, clock func() time.Time, onFetch func(Fetch
 
 // routeTo returns how u is reached. Loopback is this machine, not the proxy's.
 func (f *fetcher) routeTo(u *url.URL) route {
-	r := route{plain: u.Scheme == "http", trusted: slices.Contains(f.origins, originOf(u))}
+	r := route{plain: u.Scheme == "http", trusted: originOf(u) == f.trusted}
 	r.proxied = f.proxy != nil && !isLoopbackHost(u.Hostname()) && (!r.plain || f.insecure)
 	return r
 }

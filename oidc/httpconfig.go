@@ -1,13 +1,13 @@
 package oidc
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -19,10 +19,10 @@ import (
 // file that is replaced counts from the next one on. A file that cannot be used
 // is a failed fetch: the last good keys hold.
 //
-// The bearer token, the client certificate and ServerName are for the origins
-// (scheme, host and port) of the configured URLs: Issuer, DiscoveryURL and
-// JWKSURL. If the issuer's metadata leads to another origin, that one gets none
-// of them.
+// The bearer token, the client certificate and ServerName are for one origin
+// (scheme, host and port), that of the URL where keys are looked for: JWKSURL,
+// without it DiscoveryURL, without both Issuer. If the issuer's metadata leads to
+// another origin, that one gets none of them.
 type HTTPConfig struct {
 	// RootCAs are the authorities trusted for this issuer's certificate; nil
 	// means the system's.
@@ -205,15 +205,13 @@ func originOf(u *url.URL) origin {
 	return origin{u.Scheme, strings.ToLower(u.Hostname()), port}
 }
 
-// originsOf returns the origins of those of the configured texts that are URLs
-// to fetch from.
-func originsOf(configured ...string) []origin {
-	var list []origin
-	for _, text := range configured {
-		u, err := parseFetchURL(text, func(*url.URL) bool { return true })
-		if err == nil && !slices.Contains(list, originOf(u)) {
-			list = append(list, originOf(u))
-		}
+// credentialOrigin returns the origin that the credentials are for, the zero
+// origin if there is none. An issuer whose metadata is looked for elsewhere is no
+// such origin: its URL is then a name, and often one of the public Internet.
+func credentialOrigin(cfg issuerKeysConfig) origin {
+	u, err := parseFetchURL(cmp.Or(cfg.jwksURL, cfg.discoveryURL, cfg.issuer), func(*url.URL) bool { return true })
+	if err != nil {
+		return origin{}
 	}
-	return list
+	return originOf(u)
 }

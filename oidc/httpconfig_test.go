@@ -144,31 +144,36 @@ func TestCredentialsStayWithTheConfiguredOrigin(t *testing.T) {
 	wantStrings(t, "sent", []string{credentials(web, "/meta"), credentials(elsewhere, "/keys")}, all, nothing)
 }
 
-func TestOrigins(t *testing.T) {
-	f := newFetcher(issuerKeysConfig{
-		issuer: "https://ID.example.com", discoveryURL: "https://meta.example.com:8443/x", jwksURL: "urn:not:a:url",
-	}, time.Now, nil)
-	for text, want := range map[string]bool{
-		"https://id.example.com/keys":          true,
-		"https://id.example.com:443/keys":      true,
-		"https://ID.EXAMPLE.COM/keys":          true,
-		"https://meta.example.com:8443/keys":   true,
-		"http://id.example.com/keys":           false,
-		"http://id.example.com:443/keys":       false,
-		"https://id.example.com:8443/keys":     false,
-		"https://id.example.com.evil.test/":    false,
-		"https://evil.test/id.example.com":     false,
-		"https://sub.id.example.com/keys":      false,
-		"https://id.example.com.:443/keys":     false,
-		"https://meta.example.com/keys":        false,
-		"https://[::ffff:203.0.113.7]:8443/ks": false,
+func TestCredentialsAreForTheOriginWhereKeysAreLookedFor(t *testing.T) {
+	const issuer, meta, keys = "https://ID.example.com/shop", "https://meta.example.com:8443/x", "http://127.0.0.1:8080/keys"
+	for _, tt := range []struct {
+		cfg issuerKeysConfig
+		yes []string
+		no  []string
+	}{
+		{
+			issuerKeysConfig{issuer: issuer},
+			[]string{"https://id.example.com/keys", "https://id.example.com:443/keys", "https://ID.EXAMPLE.COM/"},
+			[]string{
+				"http://id.example.com/", "http://id.example.com:443/", "https://id.example.com:8443/", "https://id.example.com.evil.test/",
+				"https://evil.test/id.example.com", "https://sub.id.example.com/", "https://id.example.com.:443/", "https://example.com/",
+			},
+		},
+		{issuerKeysConfig{issuer: issuer, discoveryURL: meta}, []string{"https://meta.example.com:8443/keys"}, []string{issuer, "https://meta.example.com/keys"}},
+		{issuerKeysConfig{issuer: issuer, discoveryURL: meta, jwksURL: keys}, []string{keys}, []string{issuer, meta, "http://127.0.0.1/keys"}},
+		{issuerKeysConfig{issuer: "any text", jwksFile: "keys.json"}, nil, []string{issuer}},
 	} {
-		u, err := parseFetchURL(text, func(*url.URL) bool { return true })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := f.routeTo(u).trusted; got != want {
-			t.Errorf("%s gets credentials: %t, want %t", text, got, want)
+		f := newFetcher(tt.cfg, time.Now, nil)
+		for want, list := range map[bool][]string{true: tt.yes, false: tt.no} {
+			for _, text := range list {
+				u, err := parseFetchURL(text, func(*url.URL) bool { return true })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := f.routeTo(u).trusted; got != want {
+					t.Errorf("%s gets credentials: %t, want %t", text, got, want)
+				}
+			}
 		}
 	}
 }

@@ -364,14 +364,15 @@ func (k *issuerKeys) board(seen *keySnapshot, result outcome, now time.Time) (f 
 		return nil, errRetired, false
 	}
 	if k.flight == nil {
-		if !k.restored {
+		switch {
+		case !k.restored:
 			f = &flight{restore: true}
-		} else if result == noKeys {
+		case result == noKeys:
 			if k.landed && k.store.elapsed(now) < k.dueAt() {
 				return nil, k.lastErr, false
 			}
 			f = &flight{}
-		} else {
+		default:
 			if k.gateUsed && now.Sub(k.gateAt) < k.cfg.keys.unknownKeyInterval() {
 				k.suppressed++
 				return nil, k.lastErr, false
