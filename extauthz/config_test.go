@@ -348,3 +348,28 @@ policies:
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
+
+func TestWarningsOfProviders(t *testing.T) {
+	cfg, err := ParseConfig("gate.yaml", []byte(`issuers:
+- {issuer: "https://token.actions.githubusercontent.com", name: actions, audiences: [orders-api]}
+- {issuer: "https://gitlab.com", preset: gitlab, audiences: [orders-api], require: {namespace_id: ["72"]}}
+- {issuer: "https://example.okta.com", preset: okta, audiences: [orders-api]}
+- {issuer: "https://example.okta.com/oauth2/default", name: okta, preset: okta, audiences: [orders-api]}
+policies:
+- name: everything
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range cfg.Warnings() {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"gate.yaml:2:12: issuers[0].issuer: gives everybody a token for any audience: write preset: github, which knows",
+		"gate.yaml:4:12: issuers[2].issuer: is Okta's org authorization server, whose tokens are for Okta itself: use a custom one, such as \"https://example.okta.com/oauth2/default\"",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

@@ -18,7 +18,7 @@ const podFiles = "/var/run/secrets/kubernetes.io/serviceaccount"
 // nowhere else (the issuer of a managed cluster is a public host), and only if
 // they are there and nothing else is configured.
 func (c *IssuerConfig) addPodFiles(h *oidc.HTTPConfig, dir string) {
-	if rules, _ := c.Preset.Rules(); !rules.InCluster || !isAPIServer(c.fetchURL()) {
+	if rules, _ := c.Preset.Rules(); !rules.InCluster || c.JWKSFile != "" || !isAPIServer(c.fetchURL()) {
 		return
 	}
 	add := func(field *string, name string) {

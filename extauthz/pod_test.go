@@ -35,6 +35,7 @@ func TestAPodsFilesGoToTheAPIServerOnly(t *testing.T) {
 		{"a host that begins like it", IssuerConfig{Issuer: "https://kubernetes.default.svcs.example", Preset: "kubernetes"}, dir, "", ""},
 		{"plain http", IssuerConfig{Issuer: "http://kubernetes.default.svc", Preset: "kubernetes", Insecure: true}, dir, "", ""},
 		{"another preset", IssuerConfig{Issuer: "https://kubernetes.default.svc", Preset: "generic"}, dir, "", ""},
+		{"keys from a file", IssuerConfig{Issuer: "https://kubernetes.default.svc", JWKSFile: "keys.json", Preset: "kubernetes"}, dir, "", ""},
 		{"keys from elsewhere", IssuerConfig{
 			Issuer: "https://kubernetes.default.svc", JWKSURL: "https://keys.example.com/jwks", Preset: "kubernetes",
 		}, dir, "", ""},

@@ -248,6 +248,7 @@ func (c *Config) findWarnings(f *faults) []Problem {
 			w.add(fieldPath("issuers").index(i).field("issuer"), "looks like the URL of metadata, which belongs in discoveryURL: iss in tokens is rather %s", quote(before))
 		}
 	}
+	c.warnOfProviders(w)
 	warnOfTexts(w, "", reflect.ValueOf(c).Elem())
 	c.warnOfClaimNames(w)
 	all := -1 // the first policy that fits every request

@@ -429,6 +429,26 @@ func (c *Config) validateOpenIssuers(f *faults) {
 	}
 }
 
+// openIssuers are issuers that are open to all, and the presets that know it.
+var openIssuers = map[string]oidc.Preset{
+	"https://accounts.google.com":                 oidc.PresetGoogle,
+	"https://token.actions.githubusercontent.com": oidc.PresetGitHub,
+	"https://gitlab.com":                          oidc.PresetGitLab,
+}
+
+// warnOfProviders looks for what is known of providers and hardly meant.
+func (c *Config) warnOfProviders(w *faults) {
+	for i := range c.Issuers {
+		ic, at := &c.Issuers[i], fieldPath("issuers").index(i).field("issuer")
+		if rules, _ := ic.Preset.Rules(); !rules.OpenToAll && openIssuers[ic.Issuer] != "" {
+			w.add(at, "gives everybody a token for any audience: write preset: %s, which knows", openIssuers[ic.Issuer])
+		}
+		if u, err := url.Parse(ic.Issuer); err == nil && ic.Preset == oidc.PresetOkta && !strings.HasPrefix(u.Path, "/oauth2/") && strings.HasSuffix(u.Hostname(), ".okta.com") {
+			w.add(at, "is Okta's org authorization server, whose tokens are for Okta itself: use a custom one, such as %s", quote("https://"+u.Host+"/oauth2/default"))
+		}
+	}
+}
+
 // requireExample is a line that tells one's own tokens from others.
 func requireExample(p oidc.Preset) string {
 	switch p {
