@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,16 +121,25 @@ func (s *server) up(t *testing.T) {
 
 func (s *server) stop() { s.process.Stop() }
 
-// freePort is a port that nobody listens on just now. A provider keeps its port when
-// it is started again, since its name has it.
+// ports hands out each port once.
+var ports atomic.Int32
+
+// freePort is a port that nobody listens on. A provider keeps its port when it is
+// started again, since its name has it; so it is none of those that the system gives to
+// connections (from 32768 on, on Linux), one of which could take it in between.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, number = 12000, 20000
+	ports.CompareAndSwap(0, 1+rand.Int32N(number)) // others run tests too
+	for range number {
+		port := strconv.Itoa(first + int(ports.Add(1))%number)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free")
+	return ""
 }
 
 // answers is a server's ready: it does once url is answered with 200.
