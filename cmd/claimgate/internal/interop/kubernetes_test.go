@@ -214,24 +214,25 @@ func TestKubernetes(t *testing.T) {
 	}
 	mount()
 
-	config := func(keys, http, more string) string {
+	// Nobody can resolve the issuer's name: where its keys are must be said.
+	jwks := "jwksURL: " + k.url + "/openid/v1/jwks"
+	config := func(where, http, keys string) string {
 		return fmt.Sprintf(`
 issuers:
 - issuer: %s
   name: cluster
-  jwksURL: %s/openid/v1/jwks
+  preset: kubernetes
+  %s
   audiences: [orders-api]
-  claimMappings: {tenant: [/kubernetes.io/namespace]}
   http: %s
   keys: %s
-%s
 headers: {x-auth-subject: "@subject", x-auth-namespace: "@tenant", x-auth-account: /kubernetes.io/serviceaccount/name}
 policies:
 - name: orders
-`, kubernetesIssuer, k.url, http, keys, more)
+`, kubernetesIssuer, where, http, keys)
 	}
 	pod := fmt.Sprintf("{caFile: %q, bearerTokenFile: %q}", k.caFile, bearer)
-	demanding, calm := startGate(t, config(restless, pod, "")), startGate(t, config(onDemand, pod, ""))
+	demanding, calm := startGate(t, config(jwks, pod, restless)), startGate(t, config(jwks, pod, onDemand))
 
 	good := k.token(t, "shop", "worker", "orders-api")
 	elsewhere := k.token(t, "shop", "worker", "billing-api")
@@ -249,14 +250,17 @@ policies:
 		calm.wantReason(t, ofAPI, "wrong_audience")
 	})
 	t.Run("a token that lasts too long is refused", func(t *testing.T) {
-		startGate(t, config(onDemand, pod, "  maxLifetime: 5m")).wantReason(t, good, "invalid_claim")
+		startGate(t, config(jwks+"\n  maxLifetime: 5m", pod, onDemand)).wantReason(t, good, "invalid_claim")
+	})
+	t.Run("keys are discovered where the API server is", func(t *testing.T) {
+		startGate(t, config("discoveryURL: "+k.url+"/.well-known/openid-configuration", pod, onDemand)).wantReason(t, good, "valid_token")
 	})
 	t.Run("a stranger gets no keys", func(t *testing.T) {
 		for what, settings := range map[string]string{
 			"without a token": fmt.Sprintf("{caFile: %q}", k.caFile),
 			"without the CA":  fmt.Sprintf("{bearerTokenFile: %q}", bearer),
 		} {
-			g := startGate(t, config(onDemand, settings, ""))
+			g := startGate(t, config(jwks, settings, onDemand))
 			if a := g.wantReason(t, good, "keys_unavailable"); a.Status != http.StatusServiceUnavailable {
 				t.Errorf("%s: status %d", what, a.Status)
 			}

@@ -26,12 +26,14 @@ func TestZitadelOP(t *testing.T) {
 issuers:
 - issuer: %s
   name: zitadel
+  preset: zitadel
   audiences: [orders, shop]
   leeway: 0s
   keys: %s
-headers: {x-auth-subject: "@subject", x-auth-client: "@client"}
+headers: {x-auth-subject: "@subject", x-auth-client: "@client", x-auth-roles: "@roles"}
 policies:
 - name: orders
+  roles: [packer]
 `, p.issuer, keys)
 	}
 	demanding, calm := startGate(t, config(restless)), startGate(t, config(onDemand))
@@ -40,8 +42,8 @@ policies:
 	elsewhere := token("worker", "billing")
 	opaque := token("opaque", "orders")
 
-	t.Run("a token by client credentials is let through with its identity", func(t *testing.T) {
-		calm.wantIdentity(t, good, map[string]string{"x-auth-subject": "worker", "x-auth-client": "worker"})
+	t.Run("a token by client credentials is let through with its identity and roles", func(t *testing.T) {
+		calm.wantIdentity(t, good, map[string]string{"x-auth-subject": "worker", "x-auth-client": "worker", "x-auth-roles": "driver,packer"})
 	})
 	t.Run("a token for another audience is refused", func(t *testing.T) {
 		calm.wantReason(t, elsewhere, "wrong_audience")
