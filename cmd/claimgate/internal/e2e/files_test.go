@@ -1,12 +1,15 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
 	"testing"
 	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/claimgate/claimgate/cmd/claimgate/internal/lab"
 	envoyconfig "github.com/claimgate/claimgate/envoy-config"
@@ -91,6 +94,12 @@ func TestVerifiedIssuerChoosesTheBackend(t *testing.T) {
 	}
 }
 
+// patient is withoutTLS, and gives the gate more time: a busy machine must not
+// change what a test sees.
+func patient(l *lab.Lab) [][2]string {
+	return append(withoutTLS(l), [2]string{"copy, nil, 200)", "copy, nil, 10000)"}, [2]string{"timeout: 0.2s", "timeout: 10s"})
+}
+
 // withoutTLS lets jwt_authn fetch its keys from the lab's issuer.
 func withoutTLS(l *lab.Lab) [][2]string {
 	text := string(envoyconfig.JWTAuthnShadow)
@@ -142,7 +151,7 @@ func shadowLog(t *testing.T, l *lab.Lab, path string) (shadowLine, string) {
 func TestShadowTellsWhereTheGateDiffers(t *testing.T) {
 	for encoding, joined := range encodings {
 		t.Run(encoding, func(t *testing.T) {
-			l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS, JoinedHeaders: joined})
+			l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient, JoinedHeaders: joined})
 			customer := lab.Bearer(l.Customers.Token(map[string]any{"sub": "carol"}))
 			claims := func(claims map[string]any) header {
 				claims["typ"], claims["azp"] = "Bearer", "intranet"
@@ -200,7 +209,7 @@ func TestShadowTellsWhereTheGateDiffers(t *testing.T) {
 // jwt_authn learns of a new key when its cache is over, the gate when a token
 // names it.
 func TestShadowTellsOfANewKey(t *testing.T) {
-	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient})
 	if a := do(t, l, lab.Request{Path: "/orders/before", Headers: []header{token(l)}}); a.Status != 200 {
 		t.Fatalf("before: status %d", a.Status)
 	}
@@ -226,7 +235,7 @@ func TestShadowTellsOfANewKey(t *testing.T) {
 // The verdict does not depend on how the client speaks: Envoy answers a gRPC call
 // 200, whatever it is.
 func TestShadowReadsTheVerdictOnGRPCCalls(t *testing.T) {
-	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient})
 	for path, test := range map[string]struct {
 		headers []header
 		jwt     string
@@ -254,7 +263,7 @@ func TestShadowReadsTheVerdictOnGRPCCalls(t *testing.T) {
 
 // A client cannot write the verdict.
 func TestShadowBelievesNoClient(t *testing.T) {
-	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient})
 	do(t, l, lab.Request{Path: "/orders/forged", Headers: []header{
 		{"x-claimgate-verdict", "allow"}, {"x-claimgate-reason", "valid_token"}, {"x-claimgate-policy", "p"},
 	}})
@@ -263,22 +272,38 @@ func TestShadowBelievesNoClient(t *testing.T) {
 	}
 }
 
-// A gate that is down changes nothing for clients under jwt-authn-shadow.yaml.
+// A gate that is down, or never answers, changes nothing for clients under
+// jwt-authn-shadow.yaml.
 func TestShadowOfADeadGateStopsNobody(t *testing.T) {
-	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
-	l.StopGate()
-	for path, want := range map[string]int{"/orders/good": 200, "/public/terms": 200} {
-		a := do(t, l, lab.Request{Path: path, Headers: []header{token(l)}})
-		line, text := shadowLog(t, l, path)
-		if a.Status != want || line.Gate != "none" || line.Differ != nil || line.JWTAuthn != "allow" {
-			t.Errorf("%s: status %d, the log has %s", path, a.Status, text)
-		}
+	down := func(t *testing.T) *lab.Lab {
+		l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient})
+		l.StopGate()
+		return l
+	}
+	silent := func(t *testing.T) *lab.Lab {
+		opts := lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS}
+		return startWith(t, opts, func(ctx context.Context, _ authv3.AuthorizationClient, _ *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+	}
+	for name, start := range map[string]func(*testing.T) *lab.Lab{"down": down, "silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			l := start(t)
+			for _, path := range []string{"/orders/good", "/public/terms"} {
+				a := do(t, l, lab.Request{Path: path, Headers: []header{token(l)}})
+				line, text := shadowLog(t, l, path)
+				if a.Status != 200 || line.Gate != "none" || line.Differ != nil || line.JWTAuthn != "allow" {
+					t.Errorf("%s: status %d, the log has %s", path, a.Status, text)
+				}
+			}
+		})
 	}
 }
 
 // Upgrades and CONNECT are not asked about as what they are, and pass as before.
 func TestShadowLeavesUpgradesAlone(t *testing.T) {
-	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: withoutTLS})
+	l := start(t, lab.Options{EnvoyConfig: envoyconfig.JWTAuthnShadow, Edit: patient})
 	a := do(t, l, upgrade("/orders/socket", "Upgrade", token(l)))
 	if line, text := shadowLog(t, l, "/orders/socket"); a.Status != 101 || line.Gate != "allow" || line.JWTAuthn != "allow" {
 		t.Errorf("a WebSocket: status %d, the log has %s", a.Status, text)

@@ -14,9 +14,6 @@ type Addresses struct {
 	Issuer                                  string // of the workforce, where its keys are fetched
 }
 
-// socketPath is that of the gate in the shipped files.
-const socketPath = "/run/claimgate/gate.sock"
-
 // Rewire returns a shipped file with other addresses, and otherwise as it
 // stands. It fails if the file names an address that is not known, names one
 // twice, or lacks the listener, the admin port or the gate, so that an edited

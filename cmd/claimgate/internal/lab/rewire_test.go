@@ -41,6 +41,32 @@ func TestRewireSwitchesTheEncoding(t *testing.T) {
 	}
 }
 
+// A file that was edited carelessly must not send a test to a place that nobody
+// knows.
+func TestRewireRefusesWhatItDoesNotKnow(t *testing.T) {
+	shipped := string(envoyconfig.Envoy)
+	for name, test := range map[string]struct{ old, with, want string }{
+		"no YAML":            {"static_resources:", "static_resources: [", "Envoy's file: "},
+		"a foreign address":  {"port_value: 8081", "port_value: 8089", "unknown or repeated address 127.0.0.1:8089"},
+		"one address twice":  {"port_value: 8082", "port_value: 8081", "unknown or repeated address 127.0.0.1:8081"},
+		"a foreign socket":   {"socket_address: {address: 127.0.0.1, port_value: 9191}", "pipe: {path: /tmp/gate.sock}", "unknown or repeated address /tmp/gate.sock"},
+		"a pipe to nowhere":  {"socket_address: {address: 127.0.0.1, port_value: 9191}", "pipe: {}", "a pipe without path"},
+		"no port":            {", port_value: 9191", "", "a socket_address without address or port_value"},
+		"no gate":            {"socket_address: {address: 127.0.0.1, port_value: 9191}", "envoy_internal_address: {server_listener_name: gate}", "lacks the address of the gate"},
+		"no choice of forms": {"encode_raw_headers: true", "x: true", "encode_raw_headers 0 times"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.Count(shipped, test.old) != 1 {
+				t.Fatalf("%q is not there once", test.old)
+			}
+			_, err := lab.Rewire([]byte(strings.Replace(shipped, test.old, test.with, 1)), there, true)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 // canonical writes YAML without comments and style.
 func canonical(t *testing.T, text string) string {
 	t.Helper()
