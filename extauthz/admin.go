@@ -14,9 +14,9 @@ import (
 )
 
 // AdminHandler returns the operator's endpoints: /livez, /readyz, /metrics of
-// gatherer, and what cfg adds for a listener at address. It is read-only and
-// tells nothing of tokens.
-func (g *Gate) AdminHandler(cfg AdminConfig, gatherer prometheus.Gatherer) http.Handler {
+// gatherer, and what the configuration in force adds for the listener that it
+// names. It is read-only and tells nothing of tokens.
+func (g *Gate) AdminHandler(gatherer prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "ok")
@@ -24,15 +24,28 @@ func (g *Gate) AdminHandler(cfg AdminConfig, gatherer prometheus.Gatherer) http.
 	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	// What follows is for people on this machine, unless the operator exposes it.
-	address, err := parseListenAddress(cfg.Listen)
-	if cfg.PProf && (cfg.Expose || err == nil && address.local()) {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	profiles := func(pattern string, h http.HandlerFunc) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if cfg := g.set.Load().config.Admin; !cfg.PProf || !cfg.forPeople() {
+				http.NotFound(w, r)
+				return
+			}
+			h(w, r)
+		})
 	}
+	profiles("GET /debug/pprof/", pprof.Index)
+	profiles("GET /debug/pprof/cmdline", pprof.Cmdline)
+	profiles("GET /debug/pprof/profile", pprof.Profile)
+	profiles("GET /debug/pprof/symbol", pprof.Symbol)
+	profiles("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// forPeople reports whether the listener serves more than machines ask for: only
+// on this machine, unless the operator exposes it.
+func (c AdminConfig) forPeople() bool {
+	address, err := parseListenAddress(c.Listen)
+	return c.Expose || err == nil && address.local()
 }
 
 func newAdminServer(h http.Handler) *http.Server {

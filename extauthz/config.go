@@ -37,8 +37,9 @@ type Config struct {
 // ServerConfig says where and how the gate serves.
 type ServerConfig struct {
 	// Where to serve gRPC: host:port, or unix:/path for a socket of mode 0660.
-	Listen string           `json:"listen,omitempty"`
-	TLS    *ServerTLSConfig `json:"tls,omitempty" later:"yes"`
+	Listen string `json:"listen,omitempty"`
+	// The server's certificate, and what it wants of clients. Left out: no TLS.
+	TLS *ServerTLSConfig `json:"tls,omitempty"`
 	// Must be true to listen off loopback without TLS.
 	Insecure bool `json:"insecure,omitempty"`
 	// Time budget of one check, 10ms to 10s. The caller's own deadline less 10ms counts if it is shorter.
@@ -48,18 +49,23 @@ type ServerConfig struct {
 	// How long to go on serving after SIGTERM while readiness says no: 0 to 10m.
 	DrainDelay *Duration `json:"drainDelay,omitempty"`
 	// How long running checks may take after the drain delay: 0 to 10m.
-	DrainTimeout   *Duration `json:"drainTimeout,omitempty"`
-	ReloadInterval *Duration `json:"reloadInterval,omitempty" later:"yes"`
+	DrainTimeout *Duration `json:"drainTimeout,omitempty"`
+	// How often the configuration file and the files of server.tls are read again: 100ms to 1h, or 0 for never.
+	ReloadInterval *Duration `json:"reloadInterval,omitempty"`
 	// What to make of a semicolon in a path: reject finds it ambiguous, allow takes it for an ordinary character.
 	PathParameters PathParameters `json:"pathParameters,omitempty" jsonschema:"enum=reject,enum=allow"`
 }
 
 // ServerTLSConfig is the server's own certificate and what it wants of clients.
 type ServerTLSConfig struct {
-	CertFile     string   `json:"certFile,omitempty"`
-	KeyFile      string   `json:"keyFile,omitempty"`
-	ClientCAFile string   `json:"clientCAFile,omitempty"`
-	ClientNames  []string `json:"clientNames,omitempty"`
+	// PEM file with the server's certificate and its chain, read again when it changes.
+	CertFile string `json:"certFile" jsonschema:"minLength=1"`
+	// PEM file with the certificate's private key, read again when it changes.
+	KeyFile string `json:"keyFile" jsonschema:"minLength=1"`
+	// PEM file with the authorities of client certificates. With it, every client must show one.
+	ClientCAFile string `json:"clientCAFile,omitempty"`
+	// URI or DNS names of which a client's certificate must have one, compared exactly. Left out: any.
+	ClientNames []string `json:"clientNames,omitempty"`
 }
 
 // PathParameters says what a semicolon in a path is.

@@ -103,7 +103,7 @@ func TestDefaults(t *testing.T) {
 	cfg := loadGood(t, "smallest.yaml")
 	const want = `{
 		"server": {"listen": "127.0.0.1:9191", "checkTimeout": "150ms", "maxConnectionAge": "10m", "drainDelay": "5s",
-			"drainTimeout": "20s", "pathParameters": "reject"},
+			"drainTimeout": "20s", "reloadInterval": "2s", "pathParameters": "reject"},
 		"tokenCache": {"maxEntries": 100000, "maxBytes": "128MiB"},
 		"admin": {"listen": "127.0.0.1:9190"},
 		"log": {"level": "info", "decisions": "denied", "subject": true},
@@ -142,7 +142,12 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 		Server: ServerConfig{
 			Listen: "0.0.0.0:9000", Insecure: true, CheckTimeout: Duration(250 * time.Millisecond),
 			MaxConnectionAge: new(Duration(5 * time.Minute)), DrainDelay: new(Duration(10 * time.Second)),
-			DrainTimeout: new(Duration(15 * time.Second)), PathParameters: PathParametersAllow,
+			DrainTimeout: new(Duration(15 * time.Second)), ReloadInterval: new(Duration(10 * time.Second)),
+			TLS: &ServerTLSConfig{
+				CertFile: "testdata/config/good/tls.crt", KeyFile: "testdata/config/good/tls.key",
+				ClientCAFile: "testdata/config/good/ca.crt", ClientNames: []string{"envoy.mesh"},
+			},
+			PathParameters: PathParametersAllow,
 		},
 		TokenCache: TokenCacheConfig{MaxEntries: new(5000), MaxBytes: new(Size(64 << 10))},
 		Admin:      AdminConfig{Listen: "0.0.0.0:9001", Expose: true, PProf: true},
@@ -280,7 +285,7 @@ func TestValidateByHand(t *testing.T) {
 
 	bad := &Config{
 		Server: ServerConfig{
-			CheckTimeout: Duration(time.Millisecond), ReloadInterval: new(Duration(0)), PathParameters: "maybe",
+			CheckTimeout: Duration(time.Millisecond), ReloadInterval: new(Duration(1)), PathParameters: "maybe",
 			TLS: &ServerTLSConfig{CertFile: "tls.crt"},
 		},
 		TokenCache: TokenCacheConfig{MaxEntries: new(-1), MaxBytes: new(Size(-1))},
@@ -299,7 +304,7 @@ func TestValidateByHand(t *testing.T) {
 		got[name] = true
 	}
 	for _, want := range []string{
-		"server.checkTimeout", "server.reloadInterval", "server.pathParameters", "server.tls", "tokenCache.maxEntries",
+		"server.checkTimeout", "server.reloadInterval", "server.pathParameters", "server.tls.keyFile", "tokenCache.maxEntries",
 		"tokenCache.maxBytes", "issuers[0].audiences[0]", "issuers[0].leeway", "issuers[0].algorithms[0]", "policies[0].name",
 		"policies[0].claims.level[0]", "policies[0].match",
 	} {

@@ -94,6 +94,9 @@ func collectFields(fields map[string]documented, prefix string, v reflect.Value)
 			if prefix != "" || !hasSupportedField(f.Type) {
 				continue // no section of the page
 			}
+		case f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct:
+			collectFields(fields, path+".", reflect.New(f.Type.Elem()).Elem())
+			continue
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
 			first := reflect.New(f.Type.Elem()).Elem()
 			if value.Len() > 0 && name != "tokenFrom" {

@@ -15,6 +15,7 @@ const (
 	defaultMaxConnectionAge   = 10 * time.Minute
 	defaultDrainDelay         = 5 * time.Second
 	defaultDrainTimeout       = 20 * time.Second
+	defaultReloadInterval     = 2 * time.Second
 	defaultMaxEntries         = 100_000
 	defaultMaxBytes           = 128 << 20
 	defaultLeeway             = 30 * time.Second
@@ -50,6 +51,11 @@ func (c *ServerConfig) drainDelay() time.Duration {
 
 func (c *ServerConfig) drainTimeout() time.Duration {
 	return time.Duration(pointee(c.DrainTimeout, Duration(defaultDrainTimeout)))
+}
+
+// reloadInterval returns 0 for never.
+func (c *ServerConfig) reloadInterval() time.Duration {
+	return time.Duration(pointee(c.ReloadInterval, Duration(defaultReloadInterval)))
 }
 
 func (c *TokenCacheConfig) maxEntries() int { return pointee(c.MaxEntries, defaultMaxEntries) }
@@ -90,6 +96,7 @@ func (c *Config) fillDefaults() {
 	s.MaxConnectionAge = new(Duration(s.maxConnectionAge()))
 	s.DrainDelay = new(Duration(s.drainDelay()))
 	s.DrainTimeout = new(Duration(s.drainTimeout()))
+	s.ReloadInterval = new(Duration(s.reloadInterval()))
 	s.PathParameters = cmp.Or(s.PathParameters, PathParametersReject)
 	c.TokenCache.MaxEntries = new(c.TokenCache.maxEntries())
 	c.TokenCache.MaxBytes = new(Size(c.TokenCache.maxBytes()))

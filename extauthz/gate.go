@@ -38,8 +38,11 @@ type Gate struct {
 	version  string
 	metrics  *metrics
 	log      *decisionLog
-	set      atomic.Pointer[policySet] // loaded once for each request
+	set      atomic.Pointer[policySet] // loaded once for each request; stored with reloading held
 	draining atomic.Bool
+
+	reloading sync.Mutex // held while a set is made and put in force; no check waits for it
+	closed    bool       // guarded by reloading
 }
 
 // NewGate returns a gate for cfg, or all that is wrong with cfg in a
@@ -56,28 +59,27 @@ func NewGate(cfg *Config, opts Options) (*Gate, error) {
 
 // newGate takes a configuration that is valid and that nobody else changes.
 func newGate(cfg *Config, opts Options) (*Gate, error) {
-	g := &Gate{clock: opts.Clock, logger: opts.Logger, version: opts.Version, metrics: newMetrics(len(cfg.Issuers))}
+	g := &Gate{clock: opts.Clock, logger: opts.Logger, version: opts.Version, metrics: newMetrics()}
 	if g.clock == nil {
 		g.clock = time.Now
 	}
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
-	g.log = newDecisionLog(g.logger, cfg.Log.Decisions, cfg.Log.subject())
-	set, err := g.build(cfg)
+	g.log = newDecisionLog(g.logger)
+	set, err := g.build(cfg, &oidc.Validator{})
 	if err != nil {
 		return nil, err
 	}
 	g.set.Store(set)
+	g.metrics.configured(len(cfg.Issuers))
 	if opts.Registerer != nil {
 		if err := register(opts.Registerer, append(g.metrics.collectors(), stateCollector{g})); err != nil {
 			g.Close()
 			return nil, fmt.Errorf("extauthz: registering metrics: %w", err)
 		}
 	}
-	for _, name := range set.insecureIssuers {
-		g.logger.Warn("plain http is allowed for this issuer: whoever is on the way can replace its keys", slog.String("issuer", name))
-	}
+	set.warn(g.logger)
 	return g, nil
 }
 
@@ -106,7 +108,12 @@ func (g *Gate) Run(ctx context.Context) error {
 }
 
 // Close ends what the gate has started and waits for it.
-func (g *Gate) Close() { g.set.Load().validator.Close() }
+func (g *Gate) Close() {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	g.closed = true
+	g.set.Load().validator.Close()
+}
 
 // Decide answers one request. It waits only for keys, and at most for the
 // configured time budget or until ctx ends. Unlike the gRPC service it neither
@@ -126,6 +133,8 @@ func (g *Gate) Explain(ctx context.Context, r *Request) (Decision, []oidc.Step) 
 // policySet is a configuration ready to decide: immutable, and swapped as a
 // whole.
 type policySet struct {
+	config          *Config // what it was built from; nobody changes it
+	records         recordRule
 	validator       *oidc.Validator
 	policies        []*policy
 	byName          map[string]*policy
@@ -156,24 +165,32 @@ type policy struct {
 	challenge     oidc.Challenge
 }
 
-// build makes a policy set of a configuration.
-func (g *Gate) build(cfg *Config) (*policySet, error) {
+// configHash names a configuration, so that replicas can be compared.
+func configHash(cfg *Config) string {
+	canonical, err := json.Marshal(cfg)
+	if err != nil { // not for the types that a configuration has
+		panic(err)
+	}
+	sum := sha256.Sum256(canonical)
+	return hex.EncodeToString(sum[:8])
+}
+
+// build makes a policy set of a configuration, with a validator that shares with
+// the one before what has not changed.
+func (g *Gate) build(cfg *Config, before *oidc.Validator) (*policySet, error) {
 	set := &policySet{
+		config: cfg, records: recordRule{decisions: cfg.Log.Decisions, subject: cfg.Log.subject()},
 		budget: cfg.Server.checkTimeout(), allowParams: cfg.Server.PathParameters == PathParametersAllow,
 		byName: map[string]*policy{}, required: map[string]bool{}, loaded: g.clock(),
 	}
-	canonical, err := json.Marshal(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("extauthz: %w", err)
-	}
-	sum := sha256.Sum256(canonical)
-	set.hash = hex.EncodeToString(sum[:8])
+	set.hash = configHash(cfg)
 
 	vc := oidc.Config{
 		Cache:  oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
 		Clock:  g.clock,
 		Logger: g.logger, OnFetch: g.metrics.fetched,
 	}
+	var err error
 	if vc.Issuers, err = cfg.ValidatorIssuers(); err != nil {
 		return nil, err
 	}
@@ -202,13 +219,9 @@ func (g *Gate) build(cfg *Config) (*policySet, error) {
 		set.policies = append(set.policies, p)
 		set.byName[p.name] = p
 	}
-	// Without issuers every policy is one that looks at no token, and the zero
-	// Validator refuses all of them.
-	set.validator = &oidc.Validator{}
-	if len(vc.Issuers) > 0 {
-		if set.validator, err = oidc.NewValidator(vc); err != nil {
-			return nil, err
-		}
+	// Without issuers every policy is one that looks at no token.
+	if set.validator, err = before.Next(vc); err != nil {
+		return nil, err
 	}
 	return set, nil
 }

@@ -111,7 +111,7 @@ func TestBuildInfoHasTheVersionThatWasGiven(t *testing.T) {
 // Who could not make a gate can try again with the same registry.
 func TestAFailedGateLeavesNoMetricsBehind(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	taken := newMetrics(1).fetches
+	taken := newMetrics().fetches
 	registry.MustRegister(taken)
 	if _, err := NewGate(handBuilt(), Options{Registerer: registry}); err == nil || !strings.Contains(err.Error(), "metrics") {
 		t.Fatalf("a metric that is there twice: %v", err)

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -106,8 +107,18 @@ func (f Fields) Problem(path, text string) Problem {
 	return Problem{f.faults.file, at.line, at.column, path, printable(text)}
 }
 
+// digest tells contents of files apart.
+type digest = [sha256.Size]byte
+
+func digestOf(data []byte) digest { return sha256.Sum256(data) }
+
 // resolvePaths makes relative paths relative to dir.
 func (c *Config) resolvePaths(dir string) {
+	for _, path := range c.Server.TLS.files() {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
 	for i := range c.Issuers {
 		for _, f := range c.Issuers[i].files() {
 			if *f.path != "" && !filepath.IsAbs(*f.path) {

@@ -50,8 +50,6 @@ const (
 // length, and what does not fit is counted and dropped.
 type decisionLog struct {
 	logger  *slog.Logger
-	mode    string // all, denied, none
-	subject bool
 	key     []byte // of the HMAC that names tokens; made at start, never kept
 	queue   chan decisionRecord
 	dropped atomic.Uint64
@@ -62,20 +60,26 @@ type decisionLog struct {
 	suppressed map[oidc.Reason]int // guarded by mu
 }
 
-func newDecisionLog(logger *slog.Logger, mode string, subject bool) *decisionLog {
+func newDecisionLog(logger *slog.Logger) *decisionLog {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) //nolint:errcheck // never fails, it says
 	return &decisionLog{
-		logger: logger, mode: mode, subject: subject, key: key,
+		logger: logger, key: key,
 		queue:  make(chan decisionRecord, logQueueSize),
 		denied: map[oidc.Reason]int{}, suppressed: map[oidc.Reason]int{},
 	}
 }
 
+// recordRule is which decisions a configuration wants logged, and with what.
+type recordRule struct {
+	decisions string // all, denied, none
+	subject   bool
+}
+
 // wants reports whether a decision is to be logged, so that nothing is gathered
 // for one that is not.
-func (l *decisionLog) wants(allowed bool) bool {
-	return l.mode == "all" || l.mode == "denied" && !allowed
+func (r recordRule) wants(allowed bool) bool {
+	return r.decisions == "all" || r.decisions == "denied" && !allowed
 }
 
 // add queues a record, or counts it as dropped or suppressed.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,10 +25,12 @@ type metrics struct {
 	denyDuration  prometheus.Observer
 	inFlight      prometheus.Gauge
 	fetches       *prometheus.CounterVec
-	fetchDuration *prometheus.HistogramVec // nil with many issuers
+	fetchDuration *prometheus.HistogramVec
+	manyIssuers   atomic.Bool // fetchDuration is left out
+	reloads       *prometheus.CounterVec
 }
 
-func newMetrics(issuers int) *metrics {
+func newMetrics() *metrics {
 	m := &metrics{
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "claimgate_checks_total",
@@ -54,28 +57,55 @@ func newMetrics(issuers int) *metrics {
 	}
 	m.allowDuration = m.duration.WithLabelValues("allow")
 	m.denyDuration = m.duration.WithLabelValues("deny")
-	if issuers <= fetchDurationMaxIssuers {
-		m.fetchDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "claimgate_key_fetch_duration_seconds",
-			Help:    "How long a fetch took, by issuer.",
-			Buckets: []float64{5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
-		}, []string{"issuer"})
+	m.fetchDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "claimgate_key_fetch_duration_seconds",
+		Help:    "How long a fetch took, by issuer.",
+		Buckets: []float64{5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
+	}, []string{"issuer"})
+	m.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "claimgate_config_reloads_total",
+		Help: "Changes of the configuration file, by whether they could be put in force.",
+	}, []string{"result"})
+	for _, result := range [...]string{"success", "failure"} { // there from the start: an alert wants to see the first
+		m.reloads.WithLabelValues(result)
 	}
 	return m
 }
 
-func (m *metrics) collectors() []prometheus.Collector {
-	list := []prometheus.Collector{m.checks, m.duration, m.inFlight, m.fetches}
-	if m.fetchDuration != nil {
-		list = append(list, m.fetchDuration)
+// configured tells how many issuers there are from now on.
+func (m *metrics) configured(issuers int) {
+	m.manyIssuers.Store(issuers > fetchDurationMaxIssuers)
+	if m.manyIssuers.Load() {
+		m.fetchDuration.Reset()
 	}
-	return list
+}
+
+// forget removes the series of issuers and policies that are gone: labels come
+// from the configuration in force.
+func (m *metrics) forget(before, after *Config) {
+	for i := range before.Issuers {
+		if name := before.Issuers[i].Name; issuerNamed(after, name) == nil {
+			gone := prometheus.Labels{"issuer": name}
+			m.checks.DeletePartialMatch(gone)
+			m.fetches.DeletePartialMatch(gone)
+			m.fetchDuration.DeletePartialMatch(gone)
+		}
+	}
+	for i := range before.Policies {
+		if name := before.Policies[i].Name; policyNamed(after, name) == nil {
+			m.checks.DeletePartialMatch(prometheus.Labels{"policy": name})
+		}
+	}
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.checks, m.duration, m.inFlight, m.fetches, m.fetchDuration, m.reloads}
 }
 
 // fetched counts a fetch; it is the validator's OnFetch.
 func (m *metrics) fetched(e oidc.FetchEvent) {
 	m.fetches.WithLabelValues(e.IssuerName, string(e.Kind), string(e.Result)).Inc()
-	if m.fetchDuration != nil {
+	if !m.manyIssuers.Load() {
 		m.fetchDuration.WithLabelValues(e.IssuerName).Observe(e.Duration.Seconds())
 	}
 }

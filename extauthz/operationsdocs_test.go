@@ -79,7 +79,7 @@ func quoted(text string) []string {
 
 func metricNames() []string {
 	descs := make(chan *prometheus.Desc, 100)
-	for _, c := range append(newMetrics(1).collectors(), stateCollector{}) {
+	for _, c := range append(newMetrics().collectors(), stateCollector{}) {
 		c.Describe(descs)
 	}
 	close(descs)
@@ -94,7 +94,7 @@ func metricNames() []string {
 func recordFields(t *testing.T) []string {
 	t.Helper()
 	var line strings.Builder
-	l := newDecisionLog(slog.New(slog.NewTextHandler(&line, nil)), "all", true)
+	l := newDecisionLog(slog.New(slog.NewTextHandler(&line, nil)))
 	l.write(decisionRecord{
 		reason: oidc.ValidToken, allowed: true, policy: "p", issuer: "i", client: "c", subject: "s", method: "GET", host: "h",
 		path: "/", traceID: "t", requestID: "r", source: "a", token: "k",

@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -32,8 +34,17 @@ type ServeOptions struct {
 	// recorded in the binary.
 	Version string
 	// Ready, if set, is called once when both listeners accept connections;
-	// admin is "" if it is off.
+	// admin is nil if it is off.
 	Ready func(listen, admin net.Addr)
+	// ConfigFile is where the configuration is from: it is read again every
+	// server.reloadInterval, and when Reload says. "" means that it never changes.
+	ConfigFile string
+	// Reload asks to look at the files now; nil is allowed.
+	Reload <-chan struct{}
+	// Reloaded, if set, is called with each configuration that was put in force
+	// after the first, for what is outside the gate, such as the log's level. It is
+	// to be read only.
+	Reloaded func(*Config)
 }
 
 const (
@@ -66,8 +77,9 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		return err
 	}
 	defer gate.Close()
-	for _, w := range cfg.Warnings() {
-		logger.Warn("the configuration is allowed and yet hardly meant", slog.String("where", w.Path), slog.String("warning", w.Text))
+	certificates, err := newServerTLS(gate, logger)
+	if err != nil {
+		return err
 	}
 
 	listener, err := listen("server.listen", cfg.Server.Listen)
@@ -89,7 +101,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
-	grpcServer := newGRPCServer(streams, cfg)
+	grpcServer := newGRPCServer(streams, cfg, certificates)
 	gate.registerWire(grpcServer)
 	healthServer := health.NewServer()
 	healthv1.RegisterHealthServer(grpcServer, healthServer)
@@ -97,7 +109,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	for _, s := range services {
 		healthServer.SetServingStatus(s, healthv1.HealthCheckResponse_SERVING)
 	}
-	adminServer := newAdminServer(gate.AdminHandler(cfg.Admin, registry))
+	adminServer := newAdminServer(gate.AdminHandler(registry))
 
 	// Everything started here is awaited before Serve returns.
 	var running sync.WaitGroup
@@ -106,6 +118,9 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	defer stopGate()
 	failed := make(chan error, 2)
 	running.Go(func() { _ = gate.Run(gateCtx) })
+	running.Go(func() {
+		watchFiles(gateCtx, newConfigWatch(opts.ConfigFile, gate, logger, opts.Reloaded), certificates, opts.Reload)
+	})
 	running.Go(func() {
 		if err := grpcServer.Serve(listener); err != nil {
 			failed <- fmt.Errorf("serving gRPC on %s: %w", listener.Addr(), err)
@@ -135,7 +150,8 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	for _, s := range services {
 		healthServer.SetServingStatus(s, healthv1.HealthCheckResponse_NOT_SERVING)
 	}
-	drain(grpcServer, endStreams, cfg.Server.drainDelay(), cfg.Server.drainTimeout(), logger)
+	last := gate.set.Load().config.Server
+	drain(grpcServer, endStreams, last.drainDelay(), last.drainTimeout(), logger)
 	return nil
 }
 
@@ -181,9 +197,14 @@ type endingStream struct {
 func (s *endingStream) Context() context.Context { return s.ctx }
 
 // newGRPCServer returns a server whose streams end with ctx; checks are no
-// streams.
-func newGRPCServer(ctx context.Context, cfg *Config) *grpc.Server {
+// streams. Without certificates it speaks plain HTTP/2.
+func newGRPCServer(ctx context.Context, cfg *Config, certificates *serverTLS) *grpc.Server {
+	transport := grpc.Creds(insecure.NewCredentials())
+	if certificates != nil {
+		transport = grpc.Creds(credentials.NewTLS(certificates.listenerConfig()))
+	}
 	return grpc.NewServer(
+		transport,
 		grpc.ForceServerCodecV2(newWireCodec()),
 		grpc.StreamInterceptor(endingWith(ctx)),
 		grpc.WaitForHandlers(true), // checks use the gate, which is closed next

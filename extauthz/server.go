@@ -45,7 +45,7 @@ func (s *server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *aut
 	r, isHTTP = decode(req)
 	d := set.answer(ctx, &r, isHTTP)
 	resp = respond(d, set.metadataClaims)
-	g.observe(ctx, &r, d, start)
+	g.observe(ctx, set, &r, d, start)
 	return resp, nil
 }
 
@@ -64,7 +64,7 @@ func (s *server) checkWire(ctx context.Context, data []byte) (answer []byte) {
 	r, isHTTP := w.read(data)
 	d := set.answer(ctx, r, isHTTP)
 	answer = encodeAnswer(d, set.metadataClaims)
-	g.observe(ctx, r, d, start)
+	g.observe(ctx, set, r, d, start)
 	w.release()
 	return answer
 }
@@ -108,10 +108,10 @@ func (g *Gate) panicked(cause any) {
 }
 
 // observe counts and records one decision.
-func (g *Gate) observe(ctx context.Context, r *Request, d Decision, start time.Time) {
+func (g *Gate) observe(ctx context.Context, set *policySet, r *Request, d Decision, start time.Time) {
 	now := g.clock()
 	g.metrics.checked(d, now.Sub(start))
-	if !g.log.wants(d.Allowed()) {
+	if !set.records.wants(d.Allowed()) {
 		return
 	}
 	path, _, _ := strings.Cut(r.Path, "?")
@@ -124,7 +124,7 @@ func (g *Gate) observe(ctx context.Context, r *Request, d Decision, start time.T
 	if r.Headers != nil {
 		record.requestID, _ = r.Headers.Get("x-request-id")
 	}
-	if d.token != nil && g.log.subject {
+	if d.token != nil && set.records.subject {
 		record.subject, record.client = d.token.Subject, d.token.ClientID
 	}
 	g.log.add(record)

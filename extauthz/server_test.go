@@ -284,7 +284,7 @@ func TestARecordThatCannotBeWrittenCountsAsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close() //nolint:errcheck // nothing was written
-	l := newDecisionLog(slog.New(slog.NewJSONHandler(null, nil)), "all", true)
+	l := newDecisionLog(slog.New(slog.NewJSONHandler(null, nil)))
 	l.write(decisionRecord{reason: oidc.MissingToken})
 	if n := l.dropped.Load(); n != 1 {
 		t.Errorf("%d records dropped, want 1", n)
@@ -303,7 +303,7 @@ func TestASlowSinkDropsRecordsAndDelaysNothing(t *testing.T) {
 }
 
 func TestEveryReasonIsAMetricLabel(t *testing.T) {
-	m := newMetrics(1)
+	m := newMetrics()
 	for _, reason := range oidc.Reasons() {
 		d := Decision{reason: reason, policy: "p", issuer: "i"}
 		if reason == oidc.ValidToken {

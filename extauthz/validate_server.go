@@ -25,6 +25,12 @@ func (c *ServerConfig) validate(f *faults) {
 			f.add(p.field("maxConnectionAge"), "must be 10s to 24h, or 0 for never, not %s", *age)
 		}
 	}
+	if every := c.ReloadInterval; every != nil && *every != 0 && !f.broken(p.field("reloadInterval")) {
+		if d := time.Duration(*every); d < 100*time.Millisecond || d > time.Hour {
+			f.add(p.field("reloadInterval"), "must be 100ms to 1h, or 0 for never, not %s", *every)
+		}
+	}
+	c.TLS.validate(f, p.field("tls"))
 	listen := p.field("listen")
 	if c.Listen == "" || f.broken(listen) {
 		return
@@ -33,9 +39,9 @@ func (c *ServerConfig) validate(f *faults) {
 	switch {
 	case err != nil:
 		f.add(listen, "%v", err)
-	case !a.local() && !c.Insecure && !f.broken(p.field("insecure")):
+	case !a.local() && c.TLS == nil && !f.broken(p.field("tls")) && !c.Insecure && !f.broken(p.field("insecure")):
 		f.add(listen, "%s can be reached from other machines, and without TLS whoever is on the way reads tokens: "+
-			"listen on 127.0.0.1 or a unix socket, or write server.insecure: true", quote(c.Listen))
+			"set server.tls, listen on 127.0.0.1 or a unix socket, or write server.insecure: true", quote(c.Listen))
 	}
 }
 

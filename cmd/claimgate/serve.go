@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,8 +24,9 @@ answering for server.drainDelay, finishes what runs within server.drainTimeout a
 exits with 0. A second signal ends it at once. It logs to standard error, and goes
 on without a log if nobody reads that any more.
 
-SIGHUP does not reload the file yet: it changes nothing, and the log says so.
-Restart to apply a change; 'claimgate validate' finds its mistakes before.
+The configuration file is read again every server.reloadInterval, and at once on
+SIGHUP. A change that is good is put in force in one step; one that is not changes
+nothing: the log says what is wrong, and 'claimgate validate' says all of it.
 
 ` + exitCodesHelp,
 		Example: `  claimgate serve --config claimgate.yaml`,
@@ -50,14 +50,18 @@ Restart to apply a change; 'claimgate validate' finds its mistakes before.
 			if err != nil {
 				return err
 			}
-			logger := newLogger(s.err, cfg.Log)
+			handler := newLogHandler(s.err, cfg.Log)
 			var beside sync.WaitGroup
 			defer beside.Wait()
 			ctx, stop := context.WithCancel(c.Context())
 			defer stop()
 			beside.Go(func() { paceCollector(ctx) })
-			beside.Go(func() { answerHangups(ctx, hangups, logger) })
-			return extauthz.Serve(ctx, cfg, extauthz.ServeOptions{Logger: logger, Version: version})
+			reload := make(chan struct{}, 1)
+			beside.Go(func() { passOn(ctx, hangups, reload) })
+			return extauthz.Serve(ctx, cfg, extauthz.ServeOptions{
+				Logger: slog.New(handler), Version: version,
+				ConfigFile: file, Reload: reload, Reloaded: func(c *extauthz.Config) { handler.use(c.Log) },
+			})
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration file (YAML)")
@@ -65,33 +69,22 @@ Restart to apply a change; 'claimgate validate' finds its mistakes before.
 	return c
 }
 
-// answerHangups says for each SIGHUP that it changed nothing, until ctx ends.
-func answerHangups(ctx context.Context, hangups <-chan os.Signal, logger *slog.Logger) {
+// passOn asks for a reload for each SIGHUP, until ctx ends. Several that come
+// while one is at work are one.
+func passOn(ctx context.Context, hangups <-chan os.Signal, reload chan<- struct{}) {
 	for {
 		select {
 		case <-hangups:
-			logger.Warn("SIGHUP changes nothing: reload is not supported yet, restart to apply the configuration")
+			select {
+			case reload <- struct{}{}:
+			default:
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// newLogger writes what the configuration wants: text on a terminal and JSON
-// elsewhere, if it says nothing.
-func newLogger(w io.Writer, cfg extauthz.LogConfig) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "text" || cfg.Format == "" && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
-}
-
-// isTerminal reports whether a stream is one.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -1,0 +1,226 @@
+package extauthz
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// maxPEMFile bounds what is read of a certificate, key or CA file.
+const maxPEMFile = 4 << 20
+
+// serverTLS is the certificate that the gate shows and what it wants of clients.
+// Its files are looked at again and again; a handshake uses those that were good
+// last. A nil serverTLS is a gate without TLS.
+type serverTLS struct {
+	gate   *Gate
+	logger *slog.Logger
+
+	current atomic.Pointer[tls.Config] // nil until the first good look
+
+	// Used by whoever looks; one at a time.
+	loaded  digest // of the settings and files that current is made of
+	trouble string // why the files on disk are not used, "" if they are
+
+	refused atomic.Int64 // unix second in which a refused client was logged last
+}
+
+// newServerTLS reads the files of server.tls, nil if there is none.
+func newServerTLS(gate *Gate, logger *slog.Logger) (*serverTLS, error) {
+	if gate.set.Load().config.Server.TLS == nil {
+		return nil, nil
+	}
+	s := &serverTLS{gate: gate, logger: logger}
+	cfg, sum, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	s.current.Store(cfg)
+	s.loaded = sum
+	return s, nil
+}
+
+// listenerConfig is the configuration to listen with. What matters is decided
+// for each connection, by the files of then.
+func (s *serverTLS) listenerConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return s.current.Load(), nil
+		},
+	}
+}
+
+// look takes changed files over. Files that cannot be used leave the old ones in
+// force, and so does a certificate that is not valid now while the old one is: a
+// renewal gone wrong must not end the service.
+func (s *serverTLS) look() {
+	if s == nil {
+		return
+	}
+	cfg, sum, err := s.read()
+	switch {
+	case err == nil && sum == s.loaded:
+		s.trouble = ""
+		return
+	case err == nil:
+		err = s.worse(cfg)
+	}
+	if err != nil {
+		if text := err.Error(); text != s.trouble {
+			s.trouble = text
+			s.logger.Error("server.tls could not be reloaded: the old certificate and client CA stay in force", slog.String("error", text))
+		}
+		return
+	}
+	s.current.Store(cfg)
+	s.loaded, s.trouble = sum, ""
+	s.logger.Info("server.tls was reloaded", slog.Time("notAfter", cfg.Certificates[0].Leaf.NotAfter))
+}
+
+// worse says why the certificate in cfg is no improvement.
+func (s *serverTLS) worse(cfg *tls.Config) error {
+	now := s.gate.clock()
+	next, old := cfg.Certificates[0].Leaf, s.current.Load().Certificates[0].Leaf
+	if validAt(next, now) || !validAt(old, now) {
+		return nil
+	}
+	return fmt.Errorf("server.tls.certFile: the certificate is valid from %s to %s, which is not now",
+		next.NotBefore.UTC().Format(time.RFC3339), next.NotAfter.UTC().Format(time.RFC3339))
+}
+
+func validAt(c *x509.Certificate, now time.Time) bool {
+	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
+}
+
+// read makes a configuration of the files that server.tls names now, and a
+// digest of all that it is made of.
+func (s *serverTLS) read() (*tls.Config, digest, error) {
+	files := s.gate.set.Load().config.Server.TLS
+	h := sha256.New()
+	file := func(field, path string) ([]byte, error) {
+		data, err := readPEMFile(field, path)
+		fmt.Fprintf(h, "%d %x", len(data), sha256.Sum256(data))
+		return data, err
+	}
+	cert, err := file("server.tls.certFile", files.CertFile)
+	if err != nil {
+		return nil, digest{}, err
+	}
+	key, err := file("server.tls.keyFile", files.KeyFile)
+	if err != nil {
+		return nil, digest{}, err
+	}
+	pair, err := tls.X509KeyPair(cert, key) // its errors quote nothing of the key
+	if err != nil {
+		return nil, digest{}, fmt.Errorf("server.tls: %s and %s are no certificate with its key: %w", files.CertFile, files.KeyFile, err)
+	}
+	cfg := &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2"},
+		Certificates: []tls.Certificate{pair},
+	}
+	if files.ClientCAFile != "" {
+		roots, err := file("server.tls.clientCAFile", files.ClientCAFile)
+		if err != nil {
+			return nil, digest{}, err
+		}
+		cfg.ClientCAs = x509.NewCertPool()
+		if !cfg.ClientCAs.AppendCertsFromPEM(roots) {
+			return nil, digest{}, fmt.Errorf("server.tls.clientCAFile: %s has no certificate in PEM form", files.ClientCAFile)
+		}
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+		// A resumed session would pass by a CA that has been replaced.
+		cfg.SessionTicketsDisabled = true
+		names := files.ClientNames
+		cfg.VerifyConnection = func(state tls.ConnectionState) error { return s.acceptClient(state, names) }
+		fmt.Fprintf(h, "%q", names)
+	}
+	return cfg, digest(h.Sum(nil)), nil
+}
+
+// errClientName is what a client of another name gets to know: nothing.
+var errClientName = errors.New("the client certificate is not accepted")
+
+// acceptClient holds a verified client certificate to the list of names; nil
+// accepts any.
+func (s *serverTLS) acceptClient(state tls.ConnectionState, names []string) error {
+	if names == nil {
+		return nil
+	}
+	var have []string
+	if len(state.PeerCertificates) > 0 {
+		leaf := state.PeerCertificates[0]
+		have = append(have, leaf.DNSNames...)
+		for _, u := range leaf.URIs {
+			have = append(have, u.String())
+		}
+	}
+	if containsAny(have, names) {
+		return nil
+	}
+	// One line a second: clients must not fill disks.
+	if now := s.gate.clock().Unix(); s.refused.Swap(now) != now {
+		s.logger.Warn("a client was refused: none of its certificate's URI and DNS names is in server.tls.clientNames",
+			slog.String("names", logField(strings.Join(have[:min(len(have), 4)], " "))))
+	}
+	return errClientName
+}
+
+// readPEMFile reads a file that the configuration names.
+func readPEMFile(field, path string) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator's configuration names it
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot read %s: %w", field, path, cmp.Or(errors.Unwrap(err), err))
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: cannot read %s: %w", field, path, cmp.Or(errors.Unwrap(err), err))
+	case len(data) > maxPEMFile:
+		return nil, fmt.Errorf("%s: %s is over 4 MiB", field, path)
+	}
+	return data, nil
+}
+
+// validate judges server.tls.
+func (c *ServerTLSConfig) validate(f *faults, p fieldPath) {
+	if c == nil || f.broken(p) {
+		return
+	}
+	for _, field := range []struct{ name, value, advice string }{
+		{"certFile", c.CertFile, "name the PEM file of the server's certificate"},
+		{"keyFile", c.KeyFile, "name the PEM file of the certificate's key"},
+	} {
+		if field.value == "" {
+			f.missing(p.field(field.name), "%s", field.advice)
+		}
+	}
+	if c.ClientNames != nil && c.ClientCAFile == "" && !f.broken(p.field("clientCAFile")) {
+		f.add(p.field("clientNames"), "has no effect without clientCAFile: only a verified certificate has a name")
+	}
+	for i, name := range c.ClientNames {
+		if name != strings.TrimSpace(name) || strings.ContainsAny(name, "*\x00") {
+			f.add(p.field("clientNames").index(i), "%s can never fit: names are compared exactly, without patterns", quote(name))
+		}
+	}
+}
+
+// files lists the fields that name files, to be made absolute.
+func (c *ServerTLSConfig) files() []*string {
+	if c == nil {
+		return nil
+	}
+	return slices.Clip([]*string{&c.CertFile, &c.KeyFile, &c.ClientCAFile})
+}
