@@ -76,6 +76,65 @@ func TestConfigurationPage(t *testing.T) {
 	}
 }
 
+// The table of presets says of each what the program has of it.
+func TestPresetTable(t *testing.T) {
+	data, err := os.ReadFile(configPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(names []oidc.ClaimName) string {
+		var cells []string
+		for _, n := range names {
+			cells = append(cells, "`"+n.String()+"`")
+		}
+		if cells == nil {
+			return "none"
+		}
+		return strings.Join(cells, ", ")
+	}
+	for _, preset := range oidc.Presets() {
+		rules, _ := preset.Rules()
+		var types []string
+		for _, typ := range rules.TokenTypes {
+			if typ == "jwt" || typ == "jose" {
+				typ = strings.ToUpper(typ)
+			}
+			types = append(types, "`"+typ+"`")
+		}
+		m := rules.Mappings
+		row := fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", preset, strings.Join(types, ", "), list(m.Subject), list(m.Client), list(m.Scopes), list(m.Roles))
+		at := strings.Index(string(data), row)
+		if at < 0 {
+			t.Errorf("there is no row that begins with\n%s", row)
+			continue
+		}
+		also, _, _ := strings.Cut(string(data)[at+len(row):], "\n")
+		var want []string
+		for _, n := range slices.Concat(m.Tenant, m.Audience) {
+			want = append(want, "`"+n.String()+"`")
+		}
+		for _, name := range append(slices.Concat(rules.Required, rules.KindValues, rules.KeyUses), rules.KindClaim) {
+			if name != "" {
+				want = append(want, name+"`")
+			}
+		}
+		for word, said := range map[string]bool{
+			"open to all": rules.OpenToAll, "ID tokens": rules.IDTokens, "`roleObjects`": m.RoleObjects, "ends with `/`": rules.SlashAtEnd,
+			"trust domain": rules.TrustDomain, "pod's files": rules.InCluster, "no `tokenTypes`": rules.TokenTypesFixed, "`{tenantid}`": rules.TemplateMetadata,
+			"`aud` must be there": rules.AudRequired,
+		} {
+			if strings.Contains(also, word) != said {
+				t.Errorf("%s: the row says %q: %t, want %t", preset, word, !said, said)
+			}
+		}
+		for _, word := range want {
+			if !strings.Contains(also, word) {
+				t.Errorf("%s: the row does not have %s", preset, word)
+			}
+		}
+	}
+}
+
 // collectFields names all fields: nested ones by their path, those of lists with
 // [] after the list's name.
 func collectFields(fields map[string]documented, prefix string, v reflect.Value) {

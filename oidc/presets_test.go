@@ -594,3 +594,25 @@ func TestTheIssuersThatAPresetKnows(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAPresetDoesNotTakeIsAFault(t *testing.T) {
+	for want, ic := range map[string]IssuerConfig{
+		"TokenTypes are fixed by preset rfc9068": {Issuer: "https://as.example", Preset: PresetRFC9068, TokenTypes: []string{"JWT"}},
+		`there is no preset "fapi2"`:             {Issuer: "https://as.example", Preset: "fapi2"},
+		`write "https://example.auth0.com/"`:     {Issuer: "https://example.auth0.com", Preset: PresetAuth0},
+		"names no trust domain":                  {Issuer: "spiffe://example.org/web", Preset: PresetSPIFFE, JWKSURL: "https://spire.example.org/bundle"},
+		"tokens name the tenant by its ID":       {Issuer: "https://login.microsoftonline.com/example.com/v2.0", Preset: PresetEntra},
+	} {
+		ic.Name = "x"
+		if _, err := NewValidator(Config{Issuers: []IssuerConfig{ic}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	twice := []IssuerConfig{
+		{Issuer: "spiffe://example.org", Name: "a", Preset: PresetSPIFFE, JWKSURL: "https://spire.example.org/bundle"},
+		{Issuer: "example.org", Name: "b", Preset: PresetSPIFFE, JWKSURL: "https://spire.example.org/bundle"},
+	}
+	if _, err := NewValidator(Config{Issuers: twice}); err == nil || !strings.Contains(err.Error(), `the trust domain "example.org"`) {
+		t.Errorf("one trust domain of two issuers: %v", err)
+	}
+}
