@@ -616,3 +616,34 @@ func TestWhatAPresetDoesNotTakeIsAFault(t *testing.T) {
 		t.Errorf("one trust domain of two issuers: %v", err)
 	}
 }
+
+// What a preset demands cannot be configured away.
+func TestFieldsDoNotWeakenAPreset(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		rule    string
+		preset  Preset
+		issuer  IssuerConfig
+		changes fields
+		reason  Reason
+	}{
+		{"spiffe: another claim is the subject", PresetSPIFFE, IssuerConfig{
+			JWKSURL: "https://spire.example.org/bundle", AnyAudience: true, Mappings: ClaimMappings{Subject: claimNames("name")},
+		}, fields{"iss": "spiffe://example.org", "sub": "spiffe://other.org/web", "name": "spiffe://example.org/web"}, InvalidClaim},
+		{"spiffe: any audience is one at least", PresetSPIFFE, IssuerConfig{JWKSURL: "https://spire.example.org/bundle", AnyAudience: true}, fields{"aud": nil}, WrongAudience},
+		{"rfc9068: any audience is one at least", PresetRFC9068, IssuerConfig{AnyAudience: true}, fields{"aud": nil}, WrongAudience},
+		{"rfc9068: no claim stands for aud", PresetRFC9068, IssuerConfig{
+			Audiences: []string{"s6BhdRkqt3"}, Mappings: ClaimMappings{Audience: claimNames("client_id")},
+		}, fields{"aud": nil}, WrongAudience},
+		{"an aud that is empty is there", PresetCognito, IssuerConfig{Audiences: []string{"1example23456789abcdefghij"}}, fields{"aud": []string{}}, WrongAudience},
+		{"an aud that is null is not", PresetCognito, IssuerConfig{Audiences: []string{"1example23456789abcdefghij"}}, fields{"aud": json.RawMessage("null")}, ""},
+		{"cognito: ID tokens, if they are wanted", PresetCognito, IssuerConfig{Audiences: []string{"app"}, IDTokens: true}, fields{"aud": "app", "token_use": "id"}, ""},
+		{"cognito: but no other use", PresetCognito, IssuerConfig{Audiences: []string{"app"}, IDTokens: true}, fields{"aud": "app", "token_use": "refresh"}, WrongTokenType},
+	} {
+		p := w.providers[tt.preset]
+		tt.issuer.Issuer, tt.issuer.Preset = p.issuer, tt.preset
+		if _, err := w.validator(t, tt.issuer).Validate(t.Context(), p.token(t, tt.changes), Requirement{}); ReasonOf(err) != tt.reason {
+			t.Errorf("%s: %v, want %q", tt.rule, err, tt.reason)
+		}
+	}
+}

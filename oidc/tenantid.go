@@ -12,36 +12,41 @@ const tenantIDPlaceholder = "{tenantid}"
 // false if template needs an ID and tid is none: other texts could change what
 // the result means.
 func fillTenantID(template, tid string) (string, bool) {
-	before, after, found := strings.Cut(template, tenantIDPlaceholder)
-	if !found {
+	if !strings.Contains(template, tenantIDPlaceholder) {
 		return template, true
 	}
-	if !isGUID(tid) || strings.Contains(after, tenantIDPlaceholder) {
+	if !isGUID(tid) {
 		return "", false
 	}
-	return before + tid + after, true
+	return strings.ReplaceAll(template, tenantIDPlaceholder, tid), true
 }
 
 // tenantIDIn is the reverse of fillTenantID: it returns what stands in issuer
 // where template has the placeholder. It says false if issuer is not made by the
 // template. Without a placeholder the two must be equal, and the ID is "".
 func tenantIDIn(template, issuer string) (tid string, ok bool) {
-	before, after, found := strings.Cut(template, tenantIDPlaceholder)
+	before, _, found := strings.Cut(template, tenantIDPlaceholder)
 	if !found {
 		return "", template == issuer
 	}
-	rest, ok1 := strings.CutPrefix(issuer, before)
-	tid, ok2 := strings.CutSuffix(rest, after)
-	if !ok1 || !ok2 || !isGUID(tid) {
+	rest, ok := strings.CutPrefix(issuer, before)
+	if !ok || len(rest) < guidSize {
+		return "", false
+	}
+	tid = rest[:guidSize]
+	made, ok := fillTenantID(template, tid)
+	if !ok || made != issuer {
 		return "", false
 	}
 	return tid, true
 }
 
+const guidSize = 36
+
 // isGUID reports whether s is a tenant's ID: 32 hexadecimal digits in groups of
 // 8, 4, 4, 4 and 12.
 func isGUID(s string) bool {
-	if len(s) != 36 {
+	if len(s) != guidSize {
 		return false
 	}
 	for i := range len(s) {

@@ -16,7 +16,8 @@ func TestTheTenantIDGoesWhereThePlaceholderIs(t *testing.T) {
 		{"https://login.example/{tenantid}/v2.0", someTenant + "/x", ""},
 		{"https://login.example/{tenantid}/v2.0", "0a1b2c3d-0000-4444-8888-00000000000g", ""},
 		{"https://login.example/{tenantid}/v2.0", "0a1b2c3d000004444-8888-00000000000A0", ""},
-		{"https://login.example/{tenantid}/{tenantid}", someTenant, ""},
+		{"https://{tenantid}.login.example/{tenantid}/v2.0", someTenant, "https://" + someTenant + ".login.example/" + someTenant + "/v2.0"},
+		{"https://{tenantid}.login.example/{tenantid}/v2.0", "evil", ""},
 	} {
 		got, ok := fillTenantID(tt.template, tt.tid)
 		if got != tt.want || ok != (tt.want != "") {
@@ -36,5 +37,9 @@ func TestTheTenantIDGoesWhereThePlaceholderIs(t *testing.T) {
 		if tid, ok := tenantIDIn("https://login.example/{tenantid}/v2.0", issuer); ok {
 			t.Errorf("%q is of the tenant %q", issuer, tid)
 		}
+	}
+	const other = "0a1b2c3d-0000-4444-8888-00000000000B"
+	if tid, ok := tenantIDIn("https://{tenantid}.login.example/{tenantid}/v2.0", "https://"+someTenant+".login.example/"+other+"/v2.0"); ok {
+		t.Errorf("two tenants in one issuer are one: %q", tid)
 	}
 }

@@ -358,7 +358,8 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 		}
 	}
 	if iss.rules.TrustDomain {
-		if domain, err := spiffeTrustDomain(tok.Subject); err != nil {
+		sub, _ := c.Top("sub") // whatever claim is mapped to the subject
+		if domain, err := spiffeTrustDomain(sub.Text()); err != nil {
 			return times, &Error{Reason: InvalidClaim, Claim: "sub", Err: err}
 		} else if !slices.Contains(iss.trustDomains, domain) {
 			return times, invalidClaim("sub", "of another trust domain than the issuer's")
@@ -415,6 +416,9 @@ func (iss *issuer) audience(c Claims) ([]string, *Error) {
 	name := "aud"
 	v, ok := c.Top("aud")
 	if !ok {
+		if iss.rules.AudRequired {
+			return nil, nil
+		}
 		if v, name, ok = firstPresent(c, iss.mappings.Audience); !ok {
 			return nil, nil
 		}
@@ -428,7 +432,7 @@ func (iss *issuer) audience(c Claims) ([]string, *Error) {
 
 // audienceClaim names the claim that audience reads.
 func (iss *issuer) audienceClaim(c Claims) string {
-	if _, ok := c.Top("aud"); !ok {
+	if _, ok := c.Top("aud"); !ok && !iss.rules.AudRequired {
 		if _, name, ok := firstPresent(c, iss.mappings.Audience); ok {
 			return name
 		}
