@@ -96,6 +96,27 @@ func TestInteropTestsAreDocumented(t *testing.T) {
 	}
 }
 
+// docs/interop.md and docs/dependencies.md name the versions that are pinned.
+func TestInteropVersionsAreDocumented(t *testing.T) {
+	for file, pattern := range map[string]string{
+		"get-part.sh":                         `(?m)^keycloak=(.*)$`,
+		"oidc-provider/package.json":          `"oidc-provider": "(.*?)"`,
+		"spring-authorization-server/pom.xml": `<version>(.*?)</version>`,
+		"zitadel-op/go.mod":                   `github.com/zitadel/oidc/v3 v(\S+)`,
+		"kube-apiserver/go.mod":               `k8s.io/kubernetes v(\S+)`,
+	} {
+		pinned := regexp.MustCompile(pattern).FindStringSubmatch(read(t, "internal/interop/"+file))
+		if pinned == nil {
+			t.Fatalf("%s names no version", file)
+		}
+		for _, page := range []string{"interop.md", "dependencies.md"} {
+			if !regexp.MustCompile(`\| [^|]*` + regexp.QuoteMeta(pinned[1]) + ` \|`).MatchString(read(t, "../../docs/"+page)) {
+				t.Errorf("docs/%s does not have version %s of %s", page, pinned[1], file)
+			}
+		}
+	}
+}
+
 // dated writes a pseudo-version as its day.
 func dated(v string) string {
 	if day := regexp.MustCompile(`^v0\.0\.0-(\d{4})(\d\d)(\d\d)\d{6}-`).FindStringSubmatch(v); day != nil {

@@ -155,7 +155,7 @@ policies:
 		calm.wantReasonSoon(t, k.token(t, "hasty"), "valid_token", "expired")
 	})
 	t.Run("an ID token is no access token", func(t *testing.T) {
-		calm.wantReason(t, idToken(t, k.issuer, "shop", "shop-secret", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
+		calm.wantReason(t, idToken(t, k.issuer, "shop", "shop-secret", "", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &k.server, map[string]string{

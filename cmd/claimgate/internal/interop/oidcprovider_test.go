@@ -28,6 +28,7 @@ issuers:
 - issuer: %s
   name: node
   audiences: ["https://orders.example.com", "https://hasty.example.com", shop]
+  tokenTypes: [at+jwt] # its ID tokens have no mark but that they are no at+jwt
   leeway: 0s
   keys: %s
 headers: {x-auth-subject: "@subject", x-auth-client: "@client", x-auth-scopes: "@scopes", x-auth-roles: "@roles"}
@@ -57,7 +58,7 @@ policies:
 		calm.wantReasonSoon(t, token("https://hasty.example.com"), "valid_token", "expired")
 	})
 	t.Run("an ID token is no access token", func(t *testing.T) {
-		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", map[string]string{"login": "alice", "password": "any"}), "wrong_token_type")
+		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", "", map[string]string{"login": "alice", "password": "any"}), "wrong_token_type")
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{

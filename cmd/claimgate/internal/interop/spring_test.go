@@ -59,8 +59,10 @@ policies:
 	t.Run("an expired token is refused", func(t *testing.T) {
 		calm.wantReasonSoon(t, token("hasty"), "valid_token", "expired")
 	})
+	// The nonce is what tells it: without one, Spring's ID tokens are like access tokens
+	// but for the audience, the client, which should not be one of the gate's.
 	t.Run("an ID token is no access token", func(t *testing.T) {
-		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
+		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", "any", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{

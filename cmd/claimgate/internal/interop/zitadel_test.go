@@ -55,7 +55,7 @@ policies:
 		calm.wantReasonSoon(t, token("hasty", "orders"), "valid_token", "expired")
 	})
 	t.Run("an ID token is no access token", func(t *testing.T) {
-		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", map[string]string{"username": "test-user2", "password": "verysecure"}), "wrong_token_type")
+		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", "", map[string]string{"username": "test-user2", "password": "verysecure"}), "wrong_token_type")
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{
