@@ -72,7 +72,7 @@ The token itself is never printed.
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
 	flags.Lookup("context").DefValue = "" // not "[]"
-	registerYAML(c, "config")
+	registerConfig(c)
 	registerOutput(c)
 	registerWords(c, "method", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 	registerWords(c, "scheme", "https", "http")

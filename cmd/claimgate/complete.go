@@ -5,9 +5,9 @@ import "github.com/spf13/cobra"
 // What the shell completes. A flag that does not exist is a mistake in this package,
 // so these panic.
 
-// registerYAML lets the shell complete a flag with YAML files.
-func registerYAML(c *cobra.Command, flag string) {
-	if err := c.MarkFlagFilename(flag, "yaml", "yml", "json"); err != nil {
+// registerConfig lets the shell complete --config.
+func registerConfig(c *cobra.Command) {
+	if err := c.MarkFlagFilename("config", "yaml", "yml", "json"); err != nil {
 		panic(err)
 	}
 }

@@ -66,7 +66,7 @@ others can see it while the command runs.
 	flags.BoolVar(&f.offline, "offline", false, "fetch nothing: the signature is not checked")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for keys")
-	registerYAML(c, "config")
+	registerConfig(c)
 	registerOutput(c)
 	registerFile(c, "token-file")
 	return c

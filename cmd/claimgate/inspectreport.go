@@ -117,6 +117,8 @@ func (r *inspectReport) text() string {
 		line("valid", "the signature is good, and each check of issuer %s holds", r.Issuer)
 	case r.Verdict == verdictRefused:
 		line("refused", "%s", r.Reason)
+	case r.Kind == string(inspect.Encrypted):
+		line("encrypted", "nobody but the holder of its key can read or check it")
 	case r.Kind == string(inspect.Opaque):
 		line("opaque", "this is no JWT, and there is nothing to read")
 	case r.Steps != nil:

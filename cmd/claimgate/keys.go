@@ -54,7 +54,7 @@ Issuers are named by their short names.
 	flags := c.Flags()
 	flags.StringVarP(&f.config, "config", "c", "", "configuration file (YAML)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
-	registerYAML(c, "config")
+	registerConfig(c)
 	registerOutput(c)
 	return c
 }
@@ -83,9 +83,9 @@ func (f *keysFlags) run(ctx context.Context, s streams, names []string) error {
 	if err != nil {
 		return err
 	}
-	progress, clear := newProgress(s, len(indexes))
+	progress, wipe := newProgress(s, len(indexes))
 	patients, err := doctor.Examine(ctx, cfg, indexes, progress)
-	clear()
+	wipe()
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func chosen(cfg *extauthz.Config, names []string) ([]int, error) {
 
 // newProgress counts on a terminal how many issuers have been looked at, and clears
 // that away.
-func newProgress(s streams, of int) (progress func(done int), clear func()) {
+func newProgress(s streams, of int) (progress func(done int), wipe func()) {
 	if !isTerminal(s.err) {
 		return nil, func() {}
 	}

@@ -165,8 +165,8 @@ var varying = []struct {
 	word    string
 }{
 	{regexp.MustCompile(`127\.0\.0\.1:[0-9]+`), "HOST"},
-	{regexp.MustCompile(`in [0-9]+(ms|s)`), "in TIME"},
-	{regexp.MustCompile(`\b[A-Za-z0-9_-]{43}( |$)`), "THUMBPRINT$1"},
+	{regexp.MustCompile(`in [0-9.]+m?s`), "in TIME"},
+	{regexp.MustCompile(` [A-Za-z0-9_-]{43}( |$)`), " THUMBPRINT$1"},
 	{regexp.MustCompile(`etag "[^ ]+"`), "etag TAG"},
 	{regexp.MustCompile(`"durationSeconds": [0-9.e-]+`), `"durationSeconds": TIME`},
 	{regexp.MustCompile(`"thumbprint": "[A-Za-z0-9_-]{43}"`), `"thumbprint": "THUMBPRINT"`},

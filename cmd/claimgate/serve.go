@@ -65,7 +65,7 @@ nothing: the log says what is wrong, and 'claimgate validate' says all of it.
 		},
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration file (YAML)")
-	registerYAML(c, "config")
+	registerConfig(c)
 	return c
 }
 

@@ -177,7 +177,7 @@ func (r *Reading) readSigned(segments []string) {
 		r.Usage = usage(h, c)
 	}
 	if r.Kind == Signed {
-		r.Notes = append(r.Notes, strict(r.Token)...)
+		r.Notes = append(r.Notes, strict(r.Token, text(h, "alg"))...)
 	}
 }
 
@@ -392,7 +392,7 @@ func usage(h, c map[string]json.RawMessage) string {
 // strict has the gate's own parser look at a token that reads well, and returns what
 // it does not take. No key is looked for: the only issuer has an identifier that no
 // token can have.
-func strict(token string) []string {
+func strict(token, alg string) []string {
 	v, err := oidc.NewValidator(oidc.Config{Issuers: []oidc.IssuerConfig{{
 		Issuer: "claimgate:no-token-is-from-here", Name: "none", JWKSURL: "https://none.invalid/", AnyAudience: true,
 	}}})
@@ -405,5 +405,9 @@ func strict(token string) []string {
 	if !errors.As(err, &refusal) || slices.Contains([]oidc.Reason{oidc.UnknownIssuer, oidc.KeysUnavailable}, refusal.Reason) {
 		return nil
 	}
-	return []string{"the gate refuses it whatever its signature is worth: " + printable(strings.TrimPrefix(refusal.Error(), "oidc: "))}
+	note := "the gate refuses it whatever its signature is worth: " + printable(strings.TrimPrefix(refusal.Error(), "oidc: "))
+	if refusal.Reason == oidc.UnsupportedAlgorithm {
+		note += fmt.Sprintf(": %q is not verified with public keys, or unknown; there are %v", alg, oidc.Algorithms())
+	}
+	return []string{note}
 }

@@ -35,6 +35,7 @@ func TestReadSaysWhereATokenIsBrokenAndHow(t *testing.T) {
 		what, likely string // parts of the fault
 	}{
 		{"nothing", " \n", inspect.Malformed, "there is nothing", "a variable that is not set"},
+		{"a scheme alone", "Bearer ", inspect.Malformed, "no token", "a variable that is not set"},
 		{"an opaque token", "mF_9.B5f-4.1JqM"[:4], inspect.Opaque, "", ""},
 		{"the header alone", h, inspect.Malformed, "one segment", "only the header"},
 		{"no signature", h + "." + b64(`{}`), inspect.Malformed, "there is no signature", "not copied"},
@@ -200,6 +201,7 @@ func TestJudgeGoesOnAfterARefusal(t *testing.T) {
 		{"not yet", issuer.Token(map[string]any{"nbf": 4e9, "exp": 5e9}), "", oidc.NotYetValid, "time", "rest"},
 		{"too long", issuer.Token(nil), ", maxLifetime: 1s", oidc.InvalidClaim, "time", "rest"},
 		{"no audience", issuer.Token(map[string]any{"aud": oidctest.Omit}), "", oidc.WrongAudience, "audience", ""},
+		{"an audience in another claim", issuer.Token(map[string]any{"aud": oidctest.Omit, "client_id": "orders"}), ", claimMappings: {audience: [client_id]}", oidc.ValidToken, "", "orders"},
 		{"an algorithm", issuer.Token(nil), ", algorithms: [RS256]", oidc.UnsupportedAlgorithm, "algorithm", "rest"},
 		{"a type", issuer.Token(map[string]any{"nonce": "x"}), ", tokenTypes: [JWT]", oidc.WrongTokenType, "type", "rest"},
 		{"a claim", issuer.Token(nil), ", require: {hd: [example.com]}", oidc.InvalidClaim, "claim types", "rest"},

@@ -58,7 +58,7 @@ func Judge(ctx context.Context, cfg *extauthz.Config, r Reading, o Options) (Jud
 	look := look{issuers: issuers, offline: o.Offline, now: o.Now}
 	look.requirement.Audiences = acceptedAudiences(cfg, j.Issuer)
 	if j.Issuer != "" {
-		j.Policies = policiesFor(cfg, j.Issuer, audienceOf(r))
+		j.Policies = policiesFor(cfg, j.Issuer, audienceOf(r, issuers))
 	}
 	for {
 		steps, refusal, err := look.once(ctx, r.Token)
@@ -66,6 +66,9 @@ func Judge(ctx context.Context, cfg *extauthz.Config, r Reading, o Options) (Jud
 			return Judgement{}, err
 		}
 		j.Steps = append(j.Steps, newSteps(j.Steps, steps)...)
+		if last := &j.Steps[len(j.Steps)-1]; last.Name == "audience" && !last.OK {
+			last.Detail += fmt.Sprintf("; the token has %q, accepted is %q", audienceOf(r, issuers), look.requirement.Audiences)
+		}
 		reason := reasonOf(refusal)
 		if o.Offline && reason == oidc.KeysUnavailable { // not found out, rather than refused
 			j.Steps = slices.DeleteFunc(j.Steps, func(s oidc.Step) bool { return s.Name == "key" })
@@ -171,7 +174,7 @@ func (l *look) relax(steps []oidc.Step, refusal *oidc.Error, r Reading) bool {
 	case "time":
 		return l.relaxTime(refusal, r.Times) || each(func(c *oidc.IssuerConfig) { c.MaxLifetime = 0 })
 	case "audience":
-		l.requirement.Audiences = audienceOf(r)
+		l.requirement.Audiences = audienceOf(r, l.issuers)
 		if len(l.requirement.Audiences) > 0 {
 			return true
 		}
@@ -208,16 +211,37 @@ func issuerOf(r Reading) (string, bool) {
 	return iss, iss != ""
 }
 
-// audienceOf is the claim aud: a text or a list of texts.
-func audienceOf(r Reading) []string {
-	v, ok := members(r.Claims)["aud"]
-	if !ok {
-		return nil
+// audienceOf is the claim aud, or without it the one that the token's issuer has in its
+// place: a text or a list of texts.
+func audienceOf(r Reading, issuers []oidc.IssuerConfig) []string {
+	m := members(r.Claims)
+	names := []string{"aud"}
+	if _, ok := m["aud"]; !ok {
+		iss, hasISS := issuerOf(r)
+		name, _ := destination(issuers, iss, hasISS, text(m, "sub"))
+		for _, c := range issuers {
+			if c.Name != name {
+				continue
+			}
+			rules, _ := c.Preset.Rules()
+			mapped := c.Mappings.Audience
+			if mapped == nil {
+				mapped = rules.Mappings.Audience
+			}
+			for _, n := range mapped {
+				names = append(names, n.String())
+			}
+		}
 	}
-	if one := text(members(r.Claims), "aud"); one != "" {
-		return []string{one}
+	for _, n := range names {
+		if one := text(m, n); one != "" {
+			return []string{one}
+		}
+		if list := texts(m[n]); list != nil {
+			return list
+		}
 	}
-	return texts(v)
+	return nil
 }
 
 // destination says which configured issuer a token goes to and why: the one that has

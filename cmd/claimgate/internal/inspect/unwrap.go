@@ -59,6 +59,8 @@ func foreign(s string) *Fault {
 	switch {
 	case s == "":
 		return &Fault{What: "there is nothing", Likely: "a variable that is not set, or a command before the pipe that failed"}
+	case strings.EqualFold(s, "Bearer"), strings.EqualFold(s, "Authorization:"):
+		return &Fault{What: fmt.Sprintf("the word %q and no token", s), Likely: "a variable that is not set, or a command before the pipe that failed"}
 	case strings.HasPrefix(s, "-----BEGIN"):
 		return &Fault{What: "a PEM file, no token", Likely: "a key or a certificate: keep private keys away from command lines"}
 	case strings.HasPrefix(s, "<"):
