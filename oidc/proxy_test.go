@@ -29,6 +29,8 @@ func newTestProxy(t *testing.T, secure bool, to string) *testProxy {
 	p := &testProxy{}
 	var tunnels sync.WaitGroup
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tunnels.Add(1) // while the server still waits for us: it does not once the connection is taken over
+		defer tunnels.Done()
 		p.mu.Lock()
 		p.asked = append(p.asked, r.Method+" "+r.Host)
 		if r.TLS != nil {
