@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +251,18 @@ func TestSnapshotThatEverybodyCanWriteIsNotUsed(t *testing.T) {
 	}
 }
 
+// awaitSnapshot waits until the writer has nothing to do.
+func awaitSnapshot(v *Validator) {
+	for k := v.issuers[0].keys; ; runtime.Gosched() {
+		k.mu.Lock()
+		busy := k.saving
+		k.mu.Unlock()
+		if !busy {
+			return
+		}
+	}
+}
+
 // A snapshot that cannot be written is one line, and nothing else.
 func TestSnapshotThatCannotBeWritten(t *testing.T) {
 	clock := newTestClock()
@@ -260,6 +273,7 @@ func TestSnapshotThatCannotBeWritten(t *testing.T) {
 	log := life(t, clock, ic, func(v *Validator) {
 		for range 3 {
 			wantReason(t, v, is.Token(nil), "")
+			awaitSnapshot(v)
 			is.Rotate()
 			clock.advance(time.Minute)
 		}
