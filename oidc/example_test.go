@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -86,6 +89,56 @@ func Example_manyIssuers() {
 	// a token of staff
 	// a token of partners
 	// issuer_not_accepted
+}
+
+// Keys from a file, for an issuer that cannot be reached: nothing is fetched,
+// and a changed file is read again.
+func Example_staticKeys() {
+	issuer := oidctest.NewIssuer(oidctest.WithAudience("orders-api"))
+	defer issuer.Close()
+	dir, err := os.MkdirTemp("", "keys")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "jwks.json")
+	if err := os.WriteFile(file, keySetOf(issuer), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	v, err := oidc.NewValidator(oidc.Config{
+		Issuers: []oidc.IssuerConfig{{
+			Issuer: issuer.URL, Name: "shop", Audiences: []string{"orders-api"},
+			JWKSFile: file,
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer v.Close()
+	issuer.Down()
+	token, err := v.Validate(context.Background(), issuer.Token(nil), oidc.Requirement{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.Subject)
+	// Output:
+	// alice
+}
+
+// keySetOf downloads an issuer's key set, as one does once and by hand.
+func keySetOf(issuer *oidctest.Issuer) []byte {
+	resp, err := http.Get(issuer.URLOf(oidctest.JWKS))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return body
 }
 
 // Rules that every token of an issuer must satisfy stand in its configuration.

@@ -215,3 +215,49 @@ func TestRunNoticesAClockThatWasSet(t *testing.T) {
 		b.wantFetches(2, 0)
 	})
 }
+
+// With the jitter as it is drawn in production: no refresh comes before 72 % or
+// after 88 % of the lifetime that was said, and no retry earlier or later than a
+// fifth off its second, two, four … sixty.
+func TestRunKeepsTheScheduleWithinTheJitter(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		b.store.jitter = newKeyStore(keyStoreConfig{clock: time.Now}).jitter
+		stop := b.running()
+		b.warm()
+		time.Sleep(20 * time.Hour)
+		b.issuer.change(func() { b.issuer.err = errDown })
+		start := len(b.fetchTimes())
+		time.Sleep(2 * time.Hour)
+		stop()
+		times := b.fetchTimes()
+		pause := func(i int) time.Duration { return times[i].Sub(times[i-1]) }
+		between := func(i int, middle time.Duration, off float64) {
+			t.Helper()
+			low, high := vary(middle, -off), vary(middle, off)+time.Millisecond
+			if p := pause(i); p < low || p > high {
+				t.Errorf("fetch %d comes %s after the one before, not between %s and %s", i, p, low, high)
+			}
+		}
+		seen := map[time.Duration]bool{}
+		for i := 1; i < start; i++ {
+			between(i, 48*time.Minute, 0.1)
+			seen[pause(i)] = true
+		}
+		if start < 20 || len(seen) < start/2 {
+			t.Errorf("%d refreshes with %d different pauses: the jitter does nothing", start, len(seen))
+		}
+		between(start, 48*time.Minute, 0.1) // the first that failed
+		for i := start + 1; i < len(times); i++ {
+			between(i, min(time.Second<<min(i-start-1, 6), time.Minute), 0.2)
+		}
+		if n := len(times) - start; n < 60 {
+			t.Errorf("%d tries in an outage", n)
+		}
+	})
+}
+
+func (b *bench) fetchTimes() []time.Time {
+	b.issuer.mu.Lock()
+	defer b.issuer.mu.Unlock()
+	return slices.Clone(b.issuer.times)
+}

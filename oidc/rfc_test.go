@@ -292,6 +292,25 @@ func TestExamplesOfKeys(t *testing.T) {
 	}
 }
 
+// The thumbprints that the RFCs print, of keys that went through our parser.
+func TestExamplesOfThumbprints(t *testing.T) {
+	set, err := parseKeySet([]byte(rfc7517A1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		key  key
+		want string
+	}{
+		"RFC 7638 3.1, the RSA key of RFC 7517 A.1": {set.keys[0], "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},
+		"RFC 8037 A.3": {mustParseKey(t, rfc8037A2), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
+	} {
+		if got := tt.key.info().Thumbprint; got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 func TestExamplesOfKeySets(t *testing.T) {
 	for _, tt := range []struct {
 		name, set     string

@@ -255,7 +255,7 @@ func TestSnapshotThatEverybodyCanWriteIsNotUsed(t *testing.T) {
 func awaitSnapshot(v *Validator) {
 	for k := v.issuers[0].keys; ; runtime.Gosched() {
 		k.mu.Lock()
-		busy := k.saving
+		busy := k.saving || k.toSave != nil
 		k.mu.Unlock()
 		if !busy {
 			return
