@@ -38,6 +38,13 @@ cover: ## Coverage of the library's statements by its unit tests; under 90 % fai
 	@go test -count=1 -short -coverprofile=dist/oidc.cover ./oidc >dist/oidc.cover.log || { cat dist/oidc.cover.log; exit 1; }
 	@go tool cover -func=dist/oidc.cover | awk '/^total:/ {sub("%", "", $$NF); printf "oidc: %s %% of statements covered\n", $$NF; exit $$NF < 90.0}'
 
+# The files in which a mistake lets a token in or keeps one out.
+MUTATED := $(addprefix oidc/,verify.go signature.go compact.go keyset.go jwk.go issuerkeys.go cache.go)
+
+.PHONY: mutation
+mutation: ## Break the library in each way and see that a test fails; minutes
+	@nice go run ./oidc/internal/mutate -waivers oidc/internal/mutate/waivers.txt $(MUTATED)
+
 .PHONY: test-integration
 test-integration: build ## A real Envoy with the shipped envoy.yaml before the gate
 	@ENVOY=$$(envoy-config/get-envoy.sh) && export ENVOY && \
