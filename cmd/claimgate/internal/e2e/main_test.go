@@ -27,10 +27,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// start brings up a lab for one test. Envoy's log is shown if the test fails.
+// start brings up a lab for one test. Envoy's log is shown if the test fails. Only
+// who brings a gate of his own has the time-outs as shipped.
 func start(t *testing.T, opts lab.Options) *lab.Lab {
 	t.Helper()
 	opts.Envoy = envoy
+	opts.Patient = opts.Gate == ""
 	l, err := lab.Start(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)

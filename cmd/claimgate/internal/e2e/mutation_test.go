@@ -30,7 +30,8 @@ func TestAppendDecidesWhetherAHeaderIsReplaced(t *testing.T) {
 		"append against an action": {wrapperspb.Bool(true), overwrite, []string{"root,alice", "admin"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := startWith(t, lab.Options{Edit: open}, func(context.Context, authv3.AuthorizationClient, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+			edit := func(l *lab.Lab) [][2]string { return append(open(l), moreTime(l)...) }
+			l := startWith(t, lab.Options{Edit: edit}, func(context.Context, authv3.AuthorizationClient, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 				return &authv3.CheckResponse{HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
 					Headers: []*corev3.HeaderValueOption{{
 						Header: &corev3.HeaderValue{Key: "x-auth-subject", Value: "alice"},

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type Options struct {
 	Edit          Edit         // other changes to it; nil for none
 	JoinedHeaders bool         // encode_raw_headers off: the other encoding of a check
 	Gate          string       // host:port that Envoy asks instead of the lab's gate; "" for none
+	Patient       bool         // short time-outs are long, so that a busy machine changes no outcome
 	Socket        bool         // the gate listens on a Unix socket
 	Policies      string       // YAML of more policies, behind those of the demo
 	Progress      func(string) // told what is being started; nil for nobody
@@ -72,6 +74,9 @@ type Lab struct {
 	gateErr   error // written before gateEnded is closed
 	close     sync.Once
 }
+
+// shortTimeout is a time-out of less than a second in a shipped file.
+var shortTimeout = regexp.MustCompile(`\b((?:connect_)?timeout): 0\.\d+s\b`)
 
 //go:embed claimgate.yaml
 var gateConfig string
@@ -142,6 +147,9 @@ func (l *Lab) envoyConfig(opts Options) ([]byte, error) {
 			config = bytes.Replace(config, old, with, 1)
 		}
 	}
+	if opts.Patient {
+		config = shortTimeout.ReplaceAll(config, []byte("${1}: 10s"))
+	}
 	issuer, err := url.Parse(l.Workforce.URL)
 	if err != nil {
 		return nil, err
@@ -163,6 +171,13 @@ func (l *Lab) startGate(ctx context.Context, opts Options) error {
 			return fmt.Errorf("claimgate.yaml names %s %d times, not once", issuer.shown, n)
 		}
 		config = strings.Replace(config, issuer.shown, issuer.real, 1)
+	}
+	if opts.Patient {
+		const place = "\n  drainDelay: 0s\n"
+		if !strings.Contains(config, place) {
+			return errors.New("claimgate.yaml has no server.drainDelay to put checkTimeout beside")
+		}
+		config = strings.Replace(config, place, place+"  checkTimeout: 5s\n", 1)
 	}
 	if opts.Socket {
 		const tcp = "  listen: 127.0.0.1:0\n  drainDelay"
