@@ -226,9 +226,7 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 		case fault == textUserinfo:
 			f.add(at, textUserinfo)
 		case c.Preset == oidc.PresetSPIFFE:
-			if c.DiscoveryURL == "" {
-				f.missing(p.field("jwksURL"), "a trust domain has no metadata to discover keys by: write the URL of its bundle endpoint, or the bundle's file in jwksFile")
-			}
+			f.missing(p.field("jwksURL"), "a trust domain has no metadata to discover keys by: write the URL of its bundle endpoint, or the bundle's file in jwksFile")
 		case fault != "":
 			f.add(at, "%s; keys are discovered at this URL, and with jwksURL or jwksFile it may be any text", fault)
 		}
