@@ -80,11 +80,23 @@ const (
 // by the same code, under the same rules and limits. If the issuer's server has no
 // metadata where it should be, a few other places on the issuer's own origin are
 // asked, so that the right one can be named. It returns an error if the configuration
-// is wrong; whatever the issuer does is in the Diagnosis.
+// is wrong; whatever the issuer does is in the Diagnosis. Of an issuer whose tenants
+// have keys of their own, the first one in Tenants.Allow is looked at.
 func Diagnose(ctx context.Context, ic IssuerConfig) (Diagnosis, error) {
 	d := Diagnosis{Issuer: ic.Issuer, Name: ic.Name}
 	rules, known := ic.Preset.Rules()
-	cfg := ic.keysConfig(rules)
+	templates, err := ic.Preset.TenantTemplates(ic.Issuer)
+	if err != nil {
+		return d, fmt.Errorf("oidc: issuer %q: %s %w", ic.Name, ic.Issuer, err)
+	}
+	cfg := ic.keysConfig(rules, templates)
+	if ic.fetchesByTenant(templates) {
+		if len(ic.Tenants.Allow) == 0 {
+			return d, fmt.Errorf("oidc: issuer %q: its tenants are not listed: diagnose one of them, with its name in place of {tenant}", ic.Name)
+		}
+		cfg = cfg.forTenant(ic.Tenants.Allow[0])
+		ic.Issuer, d.Issuer = cfg.issuer, cfg.issuer
+	}
 	var presetErr error
 	if !known {
 		presetErr = fmt.Errorf("there is no preset %q", ic.Preset)

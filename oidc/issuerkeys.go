@@ -23,13 +23,15 @@ type issuerKeysConfig struct {
 	keys                  KeysConfig
 	http                  HTTPConfig
 	insecure              bool
-	templateMetadata      bool // the metadata's issuer may have {tenantid}
+	templateMetadata      bool   // the metadata's issuer may have {tenantid}
+	metadataIssuer        string // that the metadata must name; "" means issuer
+	tenant                string // of a templated issuer; "" otherwise
 }
 
 // same reports whether c and d ask for the same thing, so that one set of keys
 // can serve both.
 func (c issuerKeysConfig) same(d issuerKeysConfig) bool {
-	return c.name == d.name && c.keys == d.keys && c.sameOrigin(d)
+	return c.name == d.name && c.tenant == d.tenant && c.keys == d.keys && c.sameOrigin(d)
 }
 
 // sameOrigin reports whether keys that were fetched for c are good for d: they
@@ -38,6 +40,7 @@ func (c issuerKeysConfig) sameOrigin(d issuerKeysConfig) bool {
 	http := c.http.same(d.http)
 	c.http, d.http = HTTPConfig{}, HTTPConfig{}
 	c.name, d.name = "", ""
+	c.tenant, d.tenant = "", ""
 	c.keys, d.keys = KeysConfig{}, KeysConfig{}
 	return http && c == d // a field that is added makes a difference until it is said here that it makes none
 }
@@ -66,6 +69,7 @@ type issuerKeys struct {
 
 	mu          sync.Mutex    // guards what follows; never held over I/O or a callback
 	scheduled   bool          // the keys are kept fresh
+	onTrial     func(error)   // told of the first flight's end; nil for nobody
 	retired     bool          // nobody uses the keys any more
 	flight      *flight       // in flight, nil if none
 	published   uint64        // the flight that brought snap
@@ -179,6 +183,18 @@ func (k *issuerKeys) awaitFirst(ctx context.Context) {
 	case <-ctx.Done():
 	case <-k.store.ctx.Done():
 	}
+}
+
+// putOnTrial has tried called at the end of the first flight, before those that
+// wait for it go on. It says false if that was before.
+func (k *issuerKeys) putOnTrial(tried func(error)) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.landed {
+		return false
+	}
+	k.onTrial = tried
+	return true
 }
 
 // retire ends the flight of keys that nobody uses any more and lets no other
@@ -472,8 +488,11 @@ func (k *issuerKeys) fly(ctx context.Context, f *flight) {
 		}
 		news := k.land(f, got, err, ctx.Err() != nil)
 		k.store.vacate(f)
+		if news.tried != nil {
+			news.tried(f.err)
+		}
 		close(f.done)
-		news.log(k.store.logger, k.cfg.name)
+		news.log(k.store.logger, k.cfg)
 	}()
 	got, err = k.fetch(ctx, f.forced)
 }
@@ -488,11 +507,13 @@ func (k *issuerKeys) land(f *flight, got fetched, err error, givenUp bool) keyNe
 		k.flight = nil
 	}
 	defer k.reschedule()
+	tried := k.onTrial
+	k.onTrial = nil
 	if err != nil && givenUp {
 		f.err = errGivenUp
-		return keyNews{}
+		return keyNews{tried: tried}
 	}
-	news := keyNews{was: k.lastErr, err: err, warned: k.warning, warning: got.warning}
+	news := keyNews{tried: tried, was: k.lastErr, err: err, warned: k.warning, warning: got.warning}
 	hadKeys := k.snap.Load().usable(k.lastAttempt, k.cfg.keys.maxStale())
 	if err == nil && f.number > k.published { // a later flight's keys are not replaced
 		news.changed, news.set = k.publish(got, now), got.set
@@ -558,16 +579,23 @@ type keyNews struct {
 	warned, warning error
 	changed         bool
 	set             *keySet
-	until           time.Time // when the keys in use are too old; zero if there are none
-	lost            bool      // there were keys at the attempt before
+	until           time.Time   // when the keys in use are too old; zero if there are none
+	lost            bool        // there were keys at the attempt before
+	tried           func(error) // who put the keys on trial, which is over
 }
 
 // log writes a line for each change of state and none for more of the same: an
-// outage must not fill the disk.
-func (n keyNews) log(logger *slog.Logger, issuer string) {
-	name := slog.String("issuer", issuer)
+// outage must not fill the disk, and neither must names that somebody makes up.
+func (n keyNews) log(logger *slog.Logger, of issuerKeysConfig) {
+	who := []slog.Attr{slog.String("issuer", of.name)}
+	if of.tenant != "" {
+		who = append(who, slog.String("tenant", of.tenant))
+	}
 	line := func(l slog.Level, msg string, attrs ...slog.Attr) {
-		logger.LogAttrs(context.Background(), l, msg, append([]slog.Attr{name}, attrs...)...)
+		if n.tried != nil {
+			l = slog.LevelDebug
+		}
+		logger.LogAttrs(context.Background(), l, msg, slices.Concat(who, attrs)...)
 	}
 	switch {
 	case n.lost:

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 // for concurrent use: one fetch at a time.
 type keySource struct {
 	issuer   string
+	expects  string // the metadata's issuer
 	insecure bool
 	template bool // the metadata's issuer may have {tenantid}
 	keys     KeysConfig
@@ -45,7 +47,7 @@ type fetched struct {
 }
 
 func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time) (*keySource, error) {
-	s := &keySource{issuer: cfg.issuer, insecure: cfg.insecure, template: cfg.templateMetadata, keys: cfg.keys, clock: clock, fetcher: fetcher}
+	s := &keySource{issuer: cfg.issuer, expects: cmp.Or(cfg.metadataIssuer, cfg.issuer), insecure: cfg.insecure, template: cfg.templateMetadata, keys: cfg.keys, clock: clock, fetcher: fetcher}
 	plainHTTP := func(u *url.URL) bool { return cfg.insecure || isLoopbackHost(u.Hostname()) }
 	var err error
 	switch {
@@ -221,12 +223,12 @@ func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
 			return err
 		}
 		if s.template {
-			m.issuer = m.issuerOf(s.issuer)
+			m.issuer = m.issuerOf(s.expects)
 		}
 		if s.onMetadata != nil {
 			s.onMetadata(form, m)
 		}
-		known.keysURL, err = m.keysURL(s.issuer, form, s.insecure)
+		known.keysURL, err = m.keysURL(s.expects, form, s.insecure)
 		return err
 	})
 	if err != nil {

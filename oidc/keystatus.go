@@ -30,6 +30,13 @@ type IssuerStatus struct {
 	// on disk, "" if it could or need not be.
 	SnapshotError string
 
+	// Tenants counts the tenants of a templated issuer that have keys and had a
+	// valid token, and TenantsInTrouble those of them whose keys are stale or not
+	// usable. The other fields sum them up then; Usable is true if any of them has
+	// usable keys, or if there is none yet.
+	Tenants          int
+	TenantsInTrouble int
+
 	// UnknownKeyFetched counts the fetches that tokens with an unknown key
 	// caused, UnknownKeySuppressed the requests that would have caused one more
 	// within the interval.

@@ -63,13 +63,14 @@ type keyStore struct {
 	users      int  // validators that have joined
 	added      uint64
 	issuers    map[string][]*issuerKeys // in use, by issuer identifier
+	tenants    map[string][]*tenantKeys // in use, by template
 	timetable  timetable
 }
 
 func newKeyStore(cfg keyStoreConfig) *keyStore {
 	s := &keyStore{
 		clock: cfg.clock, base: cfg.clock(), logger: cfg.logger, onFetch: cfg.onFetch, jitter: cfg.jitter, origin: cfg.origin,
-		wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{},
+		wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
 	}
 	if s.jitter == nil {
 		s.jitter = func() float64 { return 2*rand.Float64() - 1 } //nolint:gosec // spreads load, hides nothing
@@ -202,15 +203,21 @@ func (s *keyStore) schedule(list []*issuerKeys) {
 // release takes one user of each of the keys away. Those without users are gone
 // from the store, and their flights have ended, when it returns.
 func (s *keyStore) release(list []*issuerKeys) {
-	var gone []*issuerKeys
+	for _, k := range s.remove(list) {
+		k.flights.Wait()
+	}
+}
+
+// remove is release that does not wait. It returns those that are gone.
+func (s *keyStore) remove(list []*issuerKeys) (gone []*issuerKeys) {
 	s.mu.Lock()
 	for _, k := range list {
 		k.users--
 		if k.users > 0 {
 			continue
 		}
-		rest := slices.DeleteFunc(s.issuers[k.cfg.issuer], func(other *issuerKeys) bool { return other == k })
-		if s.issuers[k.cfg.issuer] = rest; len(rest) == 0 {
+		s.issuers[k.cfg.issuer] = without(s.issuers[k.cfg.issuer], k)
+		if len(s.issuers[k.cfg.issuer]) == 0 {
 			delete(s.issuers, k.cfg.issuer)
 		}
 		s.timetable.remove(k)
@@ -220,9 +227,11 @@ func (s *keyStore) release(list []*issuerKeys) {
 	for _, k := range gone {
 		k.retire()
 	}
-	for _, k := range gone {
-		k.flights.Wait()
-	}
+	return gone
+}
+
+func without[T comparable](list []T, one T) []T {
+	return slices.DeleteFunc(list, func(other T) bool { return other == one })
 }
 
 // admit runs a flight in a goroutine, unless the store is closed or the flight

@@ -233,7 +233,9 @@ func (p Preset) CheckIssuer(issuer string, aliases []string) error {
 	for _, pair := range rules.Spellings {
 		for _, template := range pair {
 			before, _, found := strings.Cut(template, tenantIDPlaceholder)
-			if _, ok := tenantIDIn(template, issuer); found && !ok && strings.HasPrefix(issuer, before) {
+			_, isOne := tenantIDIn(template, issuer)
+			_, _, isAll := cutMultiTenant(issuer)
+			if found && !isOne && !isAll && strings.HasPrefix(issuer, before) {
 				return fmt.Errorf("preset %s: tokens name the tenant by its ID: write it as %s with a GUID for %s", p, template, tenantIDPlaceholder)
 			}
 		}

@@ -577,7 +577,8 @@ func TestTheIssuersThatAPresetKnows(t *testing.T) {
 		{PresetEntra, entraV1, nil, []string{entraV1, entraV2}},
 		{PresetEntra, entraV2, []string{entraV1}, []string{entraV2, entraV1}},
 		{PresetEntra, "https://shop.ciamlogin.com/" + entraTenant + "/v2.0", nil, []string{"https://shop.ciamlogin.com/" + entraTenant + "/v2.0"}},
-		{PresetEntra, "https://login.microsoftonline.com/common/v2.0", nil, nil},
+		{PresetEntra, "https://login.microsoftonline.com/consumers/v2.0", nil, nil},
+		{PresetEntra, "https://login.microsoftonline.com/common/v2.0", nil, []string{"https://login.microsoftonline.com/common/v2.0"}}, // with a list of tenants
 		{PresetEntra, "https://login.microsoftonline.com/" + entraTenant, nil, nil},
 		{PresetEntra, "https://sts.windows.net/" + entraTenant, nil, nil},
 		{PresetAuth0, "https://example.eu.auth0.com", nil, nil},

@@ -42,6 +42,22 @@ type IssuerConfig struct {
 	// Name is short and unique, for headers, metrics, logs and policies.
 	// Required: lower-case letters, digits and inner hyphens, 63 at most.
 	Name string
+	// Tenants says which tenants are accepted, if Issuer is a template for the
+	// issuers of many: https://id.example.com/realms/{tenant}, where {tenant} is 1
+	// to 64 of letters, digits, "_" and "-" ([ParseTenantTemplate] says where it can
+	// stand). DiscoveryURL and JWKSURL are templates then too; a JWKSURL without
+	// {tenant}, or a JWKSFile, has the keys of all tenants. With [PresetEntra],
+	// Issuer is https://login.microsoftonline.com/organizations/v2.0 and Tenants
+	// lists the tenants' IDs, which tokens have in tid.
+	//
+	// Keys are fetched when a token of an accepted tenant first needs them, and
+	// stay if that works: for one that a token was verified for as long as Max
+	// others were not since, and for 64 that had none so far. First fetches are 16 at
+	// once, 50 in a row and 10 a second after that; a tenant whose first fetch failed
+	// is tried again after 5 s, later a minute. What comes over that is answered
+	// [KeysUnavailable] at once. An issuer that is configured by itself is none of
+	// the tenants.
+	Tenants TenantsConfig
 	// Aliases are further exact values of iss. Some presets add to them.
 	Aliases []string
 	// Preset is the kind of provider; zero means generic.
@@ -113,16 +129,17 @@ const (
 // To change the configuration of a running program, make the [Validator.Next]
 // one, use it from then on, and Close the one before.
 type Validator struct {
-	clock    func() time.Time
-	epoch    uint64             // no other validator of the store has it
-	issuers  []*issuer          // in the order of the configuration
-	byName   map[string]*issuer // by short name
-	byIss    map[string]*issuer // by issuer identifier and alias
-	byDomain map[string]*issuer // by trust domain, those of preset spiffe
-	cache    *tokenCache        // shared with the validators before and after, if the bounds are the same
-	counters *cacheCounters
-	store    *keyStore // shared with the validators before and after
-	closing  sync.Once
+	clock     func() time.Time
+	epoch     uint64             // no other validator of the store has it
+	issuers   []*issuer          // in the order of the configuration
+	byName    map[string]*issuer // by short name
+	byIss     map[string]*issuer // by issuer identifier and alias
+	templated []*issuer          // those with tenants
+	byDomain  map[string]*issuer // by trust domain, those of preset spiffe
+	cache     *tokenCache        // shared with the validators before and after, if the bounds are the same
+	counters  *cacheCounters
+	store     *keyStore // shared with the validators before and after
+	closing   sync.Once
 }
 
 // issuer is an issuer as the validator uses it: immutable, but for its keys. A
@@ -146,6 +163,10 @@ type issuer struct {
 	keys        *issuerKeys
 
 	trustDomains []string // of preset spiffe
+
+	templates  []TenantTemplate // how iss names a tenant, the first is the issuer's own; nil without tenants
+	tenantRule tenantRule
+	tenants    *tenantKeys // nil if keys has the keys of all
 }
 
 // NewValidator checks cfg and returns a Validator for it, or all that is wrong
@@ -212,8 +233,7 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 			fault(ic.Name, "another issuer has this name")
 		}
 		if len(errs) == 0 {
-			var err error
-			if iss.keys, err = store.acquire(ic.keysConfig(iss.rules)); err != nil {
+			if err := store.acquireFor(iss, ic); err != nil {
 				fault(ic.Name, "%w", err)
 			} else {
 				iss = before.sharing(iss)
@@ -227,6 +247,16 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 			}
 			v.byIss[id] = iss
 		}
+		for _, t := range iss.templates {
+			for _, other := range v.templated {
+				if other != iss && slices.ContainsFunc(other.templates, t.Overlaps) {
+					fault(ic.Name, "a tenant's issuer could be one of issuer %q too", other.name)
+				}
+			}
+		}
+		if iss.templates != nil {
+			v.templated = append(v.templated, iss)
+		}
 		for _, domain := range iss.trustDomains {
 			if other := v.byDomain[domain]; other != nil && other != iss {
 				fault(ic.Name, "another issuer has the trust domain %q", domain)
@@ -238,7 +268,8 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 		v.Close()
 		return nil, errors.Join(faults...)
 	}
-	store.schedule(v.keys())
+	keys, _ := v.keys()
+	store.schedule(keys)
 	return v, nil
 }
 
@@ -294,29 +325,49 @@ func (v *Validator) sharing(iss *issuer) *issuer {
 // on.
 func (iss *issuer) same(other *issuer) bool {
 	a, b := *iss, *other
-	a.keys, b.keys = nil, nil                                // compared as pointers: there are locks behind them
-	return iss.keys == other.keys && reflect.DeepEqual(a, b) //nolint:govet // the errors are behind keys
+	a.tenants, b.tenants = nil, nil
+	a.keys, b.keys = nil, nil                                                                // compared as pointers: there are locks behind them
+	return iss.keys == other.keys && iss.tenants == other.tenants && reflect.DeepEqual(a, b) //nolint:govet // the errors are behind keys
 }
 
 // has reports whether iss is one of v's issuers. Whether another one of that
 // name is configured does not matter.
 func (v *Validator) has(iss *issuer) bool { return v.byName[iss.name] == iss }
 
-// keys returns the keys of all issuers.
-func (v *Validator) keys() []*issuerKeys {
-	list := make([]*issuerKeys, len(v.issuers))
-	for i, iss := range v.issuers {
-		list[i] = iss.keys
+// keys returns the keys of all issuers: those of the issuers themselves, and
+// those of their tenants.
+func (v *Validator) keys() (own []*issuerKeys, tenants []*tenantKeys) {
+	for _, iss := range v.issuers {
+		if iss.tenants != nil {
+			tenants = append(tenants, iss.tenants)
+		} else {
+			own = append(own, iss.keys)
+		}
 	}
-	return list
+	return own, tenants
+}
+
+// acquireFor gets the keys of an issuer, or of its tenants.
+func (s *keyStore) acquireFor(iss *issuer, ic IssuerConfig) (err error) {
+	cfg := ic.keysConfig(iss.rules, iss.templates)
+	if ic.fetchesByTenant(iss.templates) {
+		iss.tenants, err = s.acquireTenants(cfg, ic.Tenants.max())
+		return err
+	}
+	iss.keys, err = s.acquire(cfg)
+	return err
 }
 
 // keysConfig is the part of the configuration that the keys depend on.
-func (c IssuerConfig) keysConfig(rules PresetRules) issuerKeysConfig {
-	return issuerKeysConfig{
+func (c IssuerConfig) keysConfig(rules PresetRules, templates []TenantTemplate) issuerKeysConfig {
+	cfg := issuerKeysConfig{
 		issuer: c.Issuer, name: c.Name, discoveryURL: c.DiscoveryURL, jwksURL: c.JWKSURL, jwksFile: c.JWKSFile,
 		keys: c.Keys, http: c.HTTP, insecure: c.Insecure, templateMetadata: rules.TemplateMetadata,
 	}
+	if templates != nil && !c.fetchesByTenant(templates) {
+		cfg.metadataIssuer = templates[0].String()
+	}
+	return cfg
 }
 
 func newIssuer(ic IssuerConfig) (*issuer, []error) {
@@ -379,6 +430,7 @@ func newIssuer(ic IssuerConfig) (*issuer, []error) {
 			}
 		}
 	}
+	errs = append(errs, iss.setTenants(ic)...)
 	iss.tokenTypes = rules.TokenTypes
 	if ic.TokenTypes != nil {
 		if rules.TokenTypesFixed {
@@ -424,7 +476,9 @@ func (v *Validator) Run(ctx context.Context) error {
 // most until ctx ends. It starts none: [Validator.Run] does.
 func (v *Validator) Warm(ctx context.Context) {
 	for _, iss := range v.issuers {
-		iss.keys.awaitFirst(ctx)
+		if iss.keys != nil {
+			iss.keys.awaitFirst(ctx)
+		}
 	}
 }
 
@@ -436,7 +490,11 @@ func (v *Validator) Close() {
 		return
 	}
 	v.closing.Do(func() {
-		v.store.release(v.keys())
+		keys, tenants := v.keys()
+		v.store.release(keys)
+		for _, t := range tenants {
+			v.store.releaseTenants(t)
+		}
 		v.store.depart()
 	})
 }
@@ -445,7 +503,11 @@ func (v *Validator) Close() {
 func (v *Validator) Status() []IssuerStatus {
 	list := make([]IssuerStatus, len(v.issuers))
 	for i, iss := range v.issuers {
-		list[i] = iss.keys.status()
+		if iss.tenants != nil {
+			list[i] = iss.tenants.status()
+		} else {
+			list[i] = iss.keys.status()
+		}
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"math"
@@ -19,18 +20,23 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	iss, err := v.issuerOf(c.claims)
+	from, err := v.issuerOf(c.claims)
 	if err != nil {
 		return nil, ex.fail("issuer", err)
 	}
+	iss := from.issuer
 	if err := iss.accepted(req); err != nil {
 		return nil, ex.fail("issuer", err)
 	}
-	if ex != nil {
+	switch {
+	case ex == nil:
+	case iss.templates != nil:
+		ex.ok("issuer", "iss is %q, tenant %q of the issuer configured as %s", from.id, from.tenant, iss.name)
+	default:
 		ex.ok("issuer", "iss is %q, configured as %s", iss.id, iss.name)
 	}
 
-	tok, err := iss.readToken(c, now, req, ex)
+	tok, err := from.readToken(c, now, req, ex)
 	if err != nil {
 		err.IssuerName = iss.name
 		return nil, err
@@ -44,7 +50,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if !ok {
 		return nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
-	generation, reason, cause := iss.keys.verify(ctx, iss.keyHint(c), signed.verifiedBy, explainKeys)
+	keys, generation, reason, cause := from.verify(ctx, from.keyHint(c), signed.verifiedBy, explainKeys)
 	if reason != "" {
 		step := "key"
 		if reason == BadSignature {
@@ -56,37 +62,69 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if ex != nil {
 		ex.ok("signature", "%s, good", c.header.alg)
 	}
-	return &cacheEntry{token: tok, issuer: iss, keys: iss.keys, generation: generation, epoch: v.epoch, verifiedAt: now}, nil
+	return &cacheEntry{token: tok, issuer: iss, keys: keys, generation: generation, epoch: v.epoch, verifiedAt: now}, nil
 }
 
 // issuerOf finds the issuer by iss alone, byte for byte (RFC 7519 section
 // 4.1.1). Keys live under the issuer, so another issuer's key cannot help. Only
 // a token without iss can belong to the trust domain of its sub: a JWT-SVID
 // (JWT-SVID section 3) need not have one.
-func (v *Validator) issuerOf(c Claims) (*issuer, *Error) {
+func (v *Validator) issuerOf(c Claims) (sender, *Error) {
 	iss, ok := c.Top("iss")
 	if !ok {
 		if sub, _ := c.Top("sub"); sub.Kind() == KindString && len(v.byDomain) > 0 {
 			domain, err := spiffeTrustDomain(sub.Text())
 			if found := v.byDomain[domain]; err == nil && found != nil {
-				return found, nil
+				return sender{issuer: found, id: found.id}, nil
 			}
-			return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, and no configured issuer is the trust domain of sub")}
+			return sender{}, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, and no configured issuer is the trust domain of sub")}
 		}
 	}
 	if !ok || iss.Kind() != KindString {
-		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, or not a string")}
+		return sender{}, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("missing, or not a string")}
 	}
-	found := v.byIss[iss.Text()]
-	if found == nil || iss.Text() == "" {
-		return nil, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("no configured issuer has exactly this identifier")}
+	text := iss.Text()
+	if found := v.byIss[text]; found != nil && text != "" {
+		return sender{issuer: found, id: found.id}, nil
 	}
-	return found, nil
+	for _, iss := range v.templated {
+		for _, t := range iss.templates {
+			tenant, ok := t.Tenant(text)
+			if !ok {
+				continue
+			}
+			if !iss.tenantRule.accepts(tenant) {
+				return sender{}, &Error{Reason: UnknownIssuer, Claim: "iss", Err: fmt.Errorf("the tenant is none of those that issuer %s accepts", iss.name)}
+			}
+			return sender{iss, iss.templates[0].Fill(tenant), tenant}, nil
+		}
+	}
+	return sender{}, &Error{Reason: UnknownIssuer, Claim: "iss", Err: errors.New("no configured issuer has exactly this identifier")}
 }
 
-// keyHint says which of the issuer's keys a token can be signed with.
-func (iss *issuer) keyHint(c compact) keyHint {
-	h := keyHint{alg: c.header.alg, kid: c.header.kid, hasKID: c.header.hasKID, uses: iss.rules.KeyUses, issuers: iss.ids}
+// sender is whom a token claims to be from.
+type sender struct {
+	*issuer
+	id     string // the issuer's identifier, or that of its tenant
+	tenant string // "" without tenants
+}
+
+// verify compares a token's signature with the keys of its sender, and returns
+// these.
+func (from sender) verify(ctx context.Context, hint keyHint, try func(crypto.PublicKey) bool, explain func(string)) (*issuerKeys, uint64, Reason, error) {
+	if from.tenants != nil {
+		return from.tenants.verify(ctx, from.tenant, hint, try, explain)
+	}
+	generation, reason, err := from.keys.verify(ctx, hint, try, explain)
+	return from.keys, generation, reason, err
+}
+
+// keyHint says which of the sender's keys a token can be signed with.
+func (from sender) keyHint(c compact) keyHint {
+	h := keyHint{alg: c.header.alg, kid: c.header.kid, hasKID: c.header.hasKID, uses: from.rules.KeyUses, issuers: from.ids}
+	for _, t := range from.templates {
+		h.issuers = append(h.issuers, t.Fill(from.tenant)) // ids is nil then
+	}
 	if tid, ok := c.claims.Top("tid"); ok && tid.Kind() == KindString {
 		h.tenantID = tid.Text()
 	}
@@ -110,7 +148,8 @@ func (iss *issuer) accepted(req Requirement) *Error {
 }
 
 // readToken takes all the steps between the issuer and the key.
-func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex explainer) (*Token, *Error) {
+func (from sender) readToken(c compact, now time.Time, req Requirement, ex explainer) (*Token, *Error) {
+	iss := from.issuer
 	if iss.algorithms&c.header.alg.bit() == 0 {
 		return nil, ex.fail("algorithm", &Error{Reason: UnsupportedAlgorithm, Claim: "alg", Err: errors.New("not among the algorithms of this issuer")})
 	}
@@ -124,9 +163,13 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 		ex.ok("type", "an access token, of accepted types %s", strings.Join(iss.tokenTypes, ", "))
 	}
 
-	tok := &Token{Issuer: iss.id, IssuerName: iss.name, Claims: c.claims.unindexed()}
+	tok := &Token{Issuer: from.id, IssuerName: iss.name, Claims: c.claims.unindexed()}
 	tok.Type = strings.Clone(c.header.typ) // a part would keep the whole header
 	times, err := iss.readClaims(c.claims, tok)
+	if err == nil && iss.templates != nil {
+		err = from.checkTenant(c.claims)
+		tok.Tenant = from.tenant
+	}
 	if err != nil {
 		return nil, ex.fail("claim types", err)
 	}
@@ -148,6 +191,18 @@ func (iss *issuer) readToken(c compact, now time.Time, req Requirement, ex expla
 		ex.ok("audience", "%s %q, accepted %q", iss.audienceClaim(c.claims), tok.Audience, iss.acceptedAudiences(req))
 	}
 	return tok, nil
+}
+
+// checkTenant holds a token of Microsoft Entra ID to name its tenant twice: the
+// keys are the same for all tenants, so that only the claims tell them apart.
+func (from sender) checkTenant(c Claims) *Error {
+	if from.templates[0].form != tenantGUID {
+		return nil
+	}
+	if tid, ok := c.Top("tid"); !ok || tid.Kind() != KindString || tid.Text() != from.tenant {
+		return invalidClaim("tid", "not the tenant of iss")
+	}
+	return nil
 }
 
 // canonicalType makes typ values comparable: RFC 7515 section 4.1.9 allows to

@@ -85,9 +85,14 @@ var zeros = map[string]func(t *testing.T){
 		}
 		want(t, "text", oidc.Scalar{}.String(), "")
 	},
-	"SkippedKey": func(t *testing.T) { want(t, "text", oidc.SkippedKey{}.String(), "a key without kid: ") },
-	"Step":       func(t *testing.T) { want(t, "ok", oidc.Step{}.OK, false) },
-	"Token":      func(t *testing.T) { want(t, "principal", (&oidc.Token{}).Principal(), "") },
+	"SkippedKey":    func(t *testing.T) { want(t, "text", oidc.SkippedKey{}.String(), "a key without kid: ") },
+	"Step":          func(t *testing.T) { want(t, "ok", oidc.Step{}.OK, false) },
+	"TenantsConfig": nil, // see IssuerConfig
+	"TenantTemplate": func(t *testing.T) {
+		_, ok := oidc.TenantTemplate{}.Tenant("acme")
+		want(t, "matches", ok, false)
+	},
+	"Token": func(t *testing.T) { want(t, "principal", (&oidc.Token{}).Principal(), "") },
 	"Validator": func(t *testing.T) {
 		var v oidc.Validator
 		_, err := v.Validate(t.Context(), "a.b.c", oidc.Requirement{})
