@@ -1,9 +1,12 @@
 package extauthz
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -14,8 +17,9 @@ import (
 )
 
 // AdminHandler returns the operator's endpoints: /livez, /readyz, /metrics of
-// gatherer, and what the configuration in force adds for the listener that it
-// names. It is read-only and tells nothing of tokens.
+// gatherer, and for people the status page /, /config and profiles, if the
+// configuration in force serves them on the listener that it names. It is
+// read-only, and tells nothing of tokens or of who sent them.
 func (g *Gate) AdminHandler(gatherer prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -23,22 +27,79 @@ func (g *Gate) AdminHandler(gatherer prometheus.Gatherer) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	// What follows is for people on this machine, unless the operator exposes it.
-	profiles := func(pattern string, h http.HandlerFunc) {
+	people := func(pattern string, wanted func(AdminConfig) bool, h http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if cfg := g.set.Load().config.Admin; !cfg.PProf || !cfg.forPeople() {
+			switch cfg := g.set.Load().config.Admin; {
+			case !wanted(cfg) || !cfg.forPeople():
 				http.NotFound(w, r)
-				return
+			case !cfg.Expose && !namesThisMachine(r.Host):
+				http.Error(w, "ask by an IP address or as localhost, or set admin.expose: true", http.StatusMisdirectedRequest)
+			default:
+				h(w, r)
 			}
-			h(w, r)
 		})
+	}
+	page := newStatusPage()
+	always := func(AdminConfig) bool { return true }
+	people("GET /{$}", always, func(w http.ResponseWriter, _ *http.Request) { g.statusPage(w, page) })
+	people("GET /config", always, g.configPage)
+	profiles := func(pattern string, h http.HandlerFunc) {
+		people(pattern, func(c AdminConfig) bool { return c.PProf }, h)
 	}
 	profiles("GET /debug/pprof/", pprof.Index)
 	profiles("GET /debug/pprof/cmdline", pprof.Cmdline)
 	profiles("GET /debug/pprof/profile", pprof.Profile)
 	profiles("GET /debug/pprof/symbol", pprof.Symbol)
 	profiles("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return withSecurityHeaders(mux)
+}
+
+// withSecurityHeaders sets what holds for every answer; a page for people adds to
+// it.
+func withSecurityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// namesThisMachine reports whether a Host header is one that no page from
+// elsewhere can have a browser send: its own name may be made to lead to this
+// machine (DNS rebinding), an address or localhost cannot.
+func namesThisMachine(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+	}
+	_, err = netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+func (g *Gate) statusPage(w http.ResponseWriter, page *statusPage) {
+	var b bytes.Buffer
+	if err := page.write(&b, g.status()); err != nil {
+		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", page.policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = b.WriteTo(w) // whoever asked may be gone
+}
+
+// configPage serves text, which a browser shows where it would store YAML.
+func (g *Gate) configPage(w http.ResponseWriter, _ *http.Request) {
+	data, err := encodeConfig(g.set.Load().config)
+	if err != nil {
+		http.Error(w, "the configuration cannot be written: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(data) // whoever asked may be gone
 }
 
 // forPeople reports whether the listener serves more than machines ask for: only

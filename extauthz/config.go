@@ -88,7 +88,7 @@ type TokenCacheConfig struct {
 
 // AdminConfig is the HTTP listener for operators.
 type AdminConfig struct {
-	// Where to serve /livez, /readyz and /metrics: host:port, or off.
+	// Where to serve /livez, /readyz, /metrics, and on loopback the pages / and /config: host:port, or off.
 	Listen string `json:"listen,omitempty"`
 	// Serve everything off loopback too.
 	Expose bool `json:"expose,omitempty"`

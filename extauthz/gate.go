@@ -36,9 +36,11 @@ type Gate struct {
 	clock    func() time.Time
 	logger   *slog.Logger
 	version  string
+	started  time.Time
 	metrics  *metrics
 	log      *decisionLog
-	set      atomic.Pointer[policySet] // loaded once for each request; stored with reloading held
+	set      atomic.Pointer[policySet]     // loaded once for each request; stored with reloading held
+	trouble  atomic.Pointer[reloadTrouble] // nil while the configuration file is the one in force
 	draining atomic.Bool
 
 	reloading sync.Mutex // held while a set is made and put in force; no check waits for it
@@ -63,6 +65,7 @@ func newGate(cfg *Config, opts Options) (*Gate, error) {
 	if g.clock == nil {
 		g.clock = time.Now
 	}
+	g.started = g.clock()
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
 	}

@@ -17,7 +17,7 @@ func TestImports(t *testing.T) {
 	anywhere := []string{"github.com/claimgate/claimgate/oidc"}
 	allowed := map[string][]string{
 		"cel.dev/cel-go":                         {"condition.go", "conditiontypes.go"},
-		"go.yaml.in/yaml":                        {"yaml.go"},
+		"go.yaml.in/yaml":                        {"yaml.go", "configpage.go"},
 		"github.com/prometheus/client_golang":    {"metrics.go", "gate.go", "admin.go", "serve.go"},
 		"github.com/envoyproxy/go-control-plane": {"decode.go", "response.go", "server.go", "serve.go", "wirerequest.go", "wirecodec.go"},
 		"google.golang.org/grpc":                 {"server.go", "serve.go", "wirecodec.go"},

@@ -28,10 +28,12 @@ type metrics struct {
 	fetchDuration *prometheus.HistogramVec
 	manyIssuers   atomic.Bool // fetchDuration is left out
 	reloads       *prometheus.CounterVec
+	recent        *recentChecks // not exported: for the status page
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
+		recent: newRecentChecks(),
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "claimgate_checks_total",
 			Help: "Checks by policy, issuer, reason and verdict.",
@@ -110,12 +112,15 @@ func (m *metrics) fetched(e oidc.FetchEvent) {
 	}
 }
 
-func (m *metrics) checked(d Decision, took time.Duration) {
+// checked counts a decision that was made at now.
+func (m *metrics) checked(d Decision, now time.Time, took time.Duration) {
 	verdict, histogram := "deny", m.denyDuration
 	if d.Allowed() {
 		verdict, histogram = "allow", m.allowDuration
 	}
-	m.checks.WithLabelValues(d.policy, d.issuer, string(d.Reason()), verdict).Inc()
+	reason := d.Reason()
+	m.checks.WithLabelValues(d.policy, d.issuer, string(reason), verdict).Inc()
+	m.recent.add(reason, now)
 	histogram.Observe(took.Seconds())
 }
 

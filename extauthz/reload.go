@@ -124,6 +124,7 @@ func (w *configWatch) look(ctx context.Context) {
 	case sum == w.inForce && w.trouble != "":
 		w.logger.Info("the configuration file is again the one that is in force", slog.String("file", w.file))
 		w.tried, w.trouble, w.mayLater = sum, "", false
+		w.gate.trouble.Store(nil)
 		return
 	case sum == w.tried && !w.mayLater:
 		return
@@ -144,6 +145,7 @@ func (w *configWatch) look(ctx context.Context) {
 		return
 	}
 	w.inForce, w.tried, w.trouble, w.mayLater = sum, sum, "", false
+	w.gate.trouble.Store(nil)
 	w.gate.metrics.reloads.WithLabelValues("success").Inc()
 	set := w.gate.set.Load()
 	w.logger.Info("the configuration was reloaded", slog.String("file", w.file), slog.String("hash", set.hash),
@@ -160,6 +162,7 @@ func (w *configWatch) fail(sum digest, err error, mayLater bool) {
 		return
 	}
 	w.tried, w.trouble, w.mayLater = sum, text, mayLater
+	w.gate.trouble.Store(newReloadTrouble(err, w.gate.clock()))
 	w.gate.metrics.reloads.WithLabelValues("failure").Inc()
 	attrs := []any{slog.String("file", w.file), slog.String("error", text)}
 	var bad *ConfigError

@@ -146,7 +146,7 @@ policies: [{name: all}]
 			t.Errorf("/metrics has no %s", want)
 		}
 	}
-	for _, path := range []string{"/debug/pprof/", "/config", "/nope"} {
+	for _, path := range []string{"/debug/pprof/", "/nope"} {
 		if status, _ := d.get(t, path); status != 404 {
 			t.Errorf("%s: %d, want 404", path, status)
 		}

@@ -91,7 +91,8 @@ func (g *Gate) contain(cause any, r *Request, start time.Time) Decision {
 		d.plainText = isGRPC(r.Headers)
 	}
 	g.panicked(cause)
-	g.metrics.checked(d, g.clock().Sub(start))
+	now := g.clock()
+	g.metrics.checked(d, now, now.Sub(start))
 	return d
 }
 
@@ -110,7 +111,7 @@ func (g *Gate) panicked(cause any) {
 // observe counts and records one decision.
 func (g *Gate) observe(ctx context.Context, set *policySet, r *Request, d Decision, start time.Time) {
 	now := g.clock()
-	g.metrics.checked(d, now.Sub(start))
+	g.metrics.checked(d, now, now.Sub(start))
 	if !set.records.wants(d.Allowed()) {
 		return
 	}

@@ -309,7 +309,7 @@ func TestEveryReasonIsAMetricLabel(t *testing.T) {
 		if reason == oidc.ValidToken {
 			d.token = &oidc.Token{}
 		}
-		m.checked(d, time.Millisecond)
+		m.checked(d, time.Now(), time.Millisecond)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.collectors()...)
