@@ -163,6 +163,9 @@ func (g *Gate) problems() []string {
 func issuerLine(s oidc.IssuerStatus, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "issuer %s: %d usable keys, %d skipped", s.Name, s.UsableKeys, len(s.SkippedKeys))
+	if s.Tenants > 0 {
+		fmt.Fprintf(&b, " of %d tenants, %d of them in trouble", s.Tenants, s.TenantsInTrouble)
+	}
 	if !s.LastSuccess.IsZero() {
 		fmt.Fprintf(&b, ", fetched %s ago", now.Sub(s.LastSuccess).Round(time.Second))
 	}

@@ -46,8 +46,13 @@ func (c *IssuerConfig) build() (oidc.IssuerConfig, error) {
 	if leeway == 0 {
 		leeway = -1 // to the validator, zero means its default
 	}
+	var tenants oidc.TenantsConfig
+	if c.Tenants != nil {
+		tenants = oidc.TenantsConfig{Allow: c.Tenants.Allow, Pattern: c.Tenants.Pattern, Max: c.Tenants.Max}
+	}
 	return oidc.IssuerConfig{
-		Issuer: c.Issuer, Name: c.Name, Aliases: c.Aliases, Preset: c.Preset,
+		Tenants: tenants,
+		Issuer:  c.Issuer, Name: c.Name, Aliases: c.Aliases, Preset: c.Preset,
 		Audiences: c.Audiences, AnyAudience: c.AnyAudience,
 		Algorithms: c.Algorithms, TokenTypes: c.TokenTypes, IDTokens: c.IDTokens,
 		Require: require, Leeway: leeway, MaxLifetime: time.Duration(c.MaxLifetime), Mappings: mappings,
@@ -116,6 +121,9 @@ func buildPolicy(cfg *Config, pc *PolicyConfig, names *identityNames) (*policy, 
 		if p.when, err = compileCondition(pc.When); err != nil {
 			return fail(err)
 		}
+	}
+	if p.tenant, err = pc.TenantFrom.build(); err != nil {
+		return fail(err)
 	}
 	for _, m := range pc.Match {
 		entry, err := m.build(cfg.Server.PathParameters == PathParametersAllow)

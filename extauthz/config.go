@@ -126,6 +126,8 @@ type IssuerConfig struct {
 	Issuer string `json:"issuer" jsonschema:"minLength=1"`
 	// Short and unique, for headers, metrics, logs and policies. Left out: the issuer's host, such as id-example-com.
 	Name string `json:"name,omitempty" jsonschema:"pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$,maxLength=63"`
+	// Which tenants are accepted, if issuer has {tenant} in it, or stands for all tenants of Microsoft Entra ID. Exactly one of allow and pattern.
+	Tenants *TenantsConfig `json:"tenants,omitempty"`
 	// Further exact values of iss that mean this issuer.
 	Aliases []string `json:"aliases,omitempty" empty:"allowed"`
 	// The kind of provider: a set of defaults for what follows.
@@ -162,6 +164,16 @@ type IssuerConfig struct {
 	Required bool `json:"required,omitempty"`
 	// Allow plain http off loopback. Whoever is on the way can then replace the keys.
 	Insecure bool `json:"insecure,omitempty"`
+}
+
+// TenantsConfig says which tenants of an issuer are accepted.
+type TenantsConfig struct {
+	// The tenants, compared byte for byte.
+	Allow []string `json:"allow,omitempty"`
+	// Regular expression (RE2) that the whole tenant must match.
+	Pattern string `json:"pattern,omitempty"`
+	// How many tenants keep their keys, with a pattern: 1 to 10000, and 1000 if left out.
+	Max int `json:"max,omitempty" jsonschema:"minimum=1,maximum=10000"`
 }
 
 // ClaimMappingsConfig says which claims carry what a token's identity is made
@@ -227,6 +239,8 @@ type PolicyConfig struct {
 	Issuers []string `json:"issuers,omitempty"`
 	// Audiences accepted here instead of the issuer's.
 	Audiences []string `json:"audiences,omitempty"`
+	// Where the request says which tenant it is for: the token must be of that one.
+	TenantFrom *TenantFromConfig `json:"tenantFrom,omitempty"`
 	// Scopes that the token must have, all of them.
 	Scopes []string `json:"scopes,omitempty"`
 	// Scopes of which the token must have at least one.
@@ -249,6 +263,15 @@ type PolicyConfig struct {
 	Realm string `json:"realm,omitempty"`
 	// URL of the protected-resource metadata, sent in challenges.
 	ResourceMetadata string `json:"resourceMetadata,omitempty"`
+}
+
+// TenantFromConfig is what a token's tenant must be equal to: exactly one of
+// Host and Claim is set.
+type TenantFromConfig struct {
+	// The request's host, with {tenant} where the tenant is, as in {tenant}.api.example.com.
+	Host string `json:"host,omitempty"`
+	// A claim of the token that names the tenant.
+	Claim string `json:"claim,omitempty"`
 }
 
 // MatchConfig describes requests. All that is given must fit, so the zero value

@@ -167,8 +167,17 @@ func refused(err error, credential string) Decision {
 }
 
 // authorize compares a verified token with what the policy wants, in the order
-// scopes, roles, claims, when. It returns the reason to refuse, "" for none.
+// tenant, scopes, roles, claims, when. It returns the reason to refuse, "" for none.
 func (p *policy) authorize(r *Request, path requestPath, t *oidc.Token, ex explainer) oidc.Reason {
+	if p.tenant != nil {
+		want, ok := p.tenant.holds(r, t)
+		if ex != nil {
+			ex.step("tenant", ok, "the token is of tenant %q; the request is for %q", t.Tenant, want)
+		}
+		if !ok {
+			return oidc.ClaimMismatch
+		}
+	}
 	if len(p.scopes) > 0 || len(p.anyScope) > 0 {
 		ok := containsAll(t.Scopes, p.scopes) && (len(p.anyScope) == 0 || containsAny(t.Scopes, p.anyScope))
 		if ex != nil {

@@ -156,6 +156,7 @@ type policy struct {
 	match         matchList
 	access        Access
 	requirement   oidc.Requirement
+	tenant        *tenantBinding // nil without one
 	scopes        []string
 	anyScope      []string
 	roles         []string

@@ -91,6 +91,7 @@ func runTranscript(t *testing.T, file string) map[oidc.Reason]bool {
 		t.Cleanup(issuer.Close)
 		s.issuers[name] = issuer
 		s.vars[name] = issuer.URL
+		s.vars[name+"-tenants"] = strings.TrimSuffix(issuer.URL, name) + "tenants"
 	}
 	changed := false
 	for i, f := range archive.Files {
@@ -310,6 +311,21 @@ func (s *script) event(words []string) {
 		issuer.Lie("https://other.example")
 	case "recovers":
 		issuer.Recover()
+	case "has-tenants": // NAME…: each is an issuer under /tenants, with the same keys
+		base := strings.TrimSuffix(issuer.URL, "/"+words[0]) + "/tenants/"
+		issuer.Respond(func(w http.ResponseWriter, r *http.Request) {
+			name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/tenants/"), "/.well-known/openid-configuration")
+			if !ok || !slices.Contains(words[2:], name) {
+				http.NotFound(w, r)
+				return
+			}
+			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, base+name, issuer.URLOf(oidctest.JWKS))
+		}, oidctest.Elsewhere)
+	case "was-asked-in-all":
+		want, _ := strconv.Atoi(words[2])
+		if got := issuer.Requests(); got != want {
+			s.t.Errorf("issuer %s was asked %d times, want %d", words[0], got, want)
+		}
 	case "writes-keys":
 		s.write(words[2], keySetOf(s.t, issuer))
 	case "publishes": // KID MEMBERS: the signing key once more, as another key of the set

@@ -50,7 +50,9 @@ func validateIssuers(issuers []IssuerConfig, f *faults) {
 		c.validateIdentity(f, p, names, ids)
 		c.validateTokens(f, p)
 		c.validatePreset(f, p)
+		c.validateTenants(f, p)
 	}
+	validateTemplates(issuers, f)
 	validateSnapshotFiles(issuers, f)
 }
 
@@ -219,7 +221,7 @@ func isMediaType(s string) bool {
 // validateKeys judges how an issuer's keys are found and kept.
 func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 	if at := p.field("issuer"); c.Issuer != "" && c.JWKSURL == "" && c.JWKSFile == "" && !f.broken(p.field("jwksURL")) && !f.broken(p.field("jwksFile")) {
-		fault := urlFault(c.Issuer, c.Insecure)
+		fault := urlFault(withoutTenant(c.Issuer), c.Insecure)
 		switch {
 		case fault == "" && strings.Contains(c.Issuer, "?"):
 			f.add(at, "has a query (?…): keys cannot be discovered there")
@@ -233,7 +235,7 @@ func (c *IssuerConfig) validateKeys(f *faults, p fieldPath) {
 	}
 	for _, u := range []struct{ name, value string }{{"discoveryURL", c.DiscoveryURL}, {"jwksURL", c.JWKSURL}} {
 		if at := p.field(u.name); u.value != "" && !f.broken(at) {
-			if fault := urlFault(u.value, c.Insecure); fault != "" {
+			if fault := urlFault(withoutTenant(u.value), c.Insecure); fault != "" {
 				f.add(at, "%s", fault)
 			}
 		}

@@ -33,6 +33,7 @@ func (c *Config) validatePolicies(f *faults) {
 		pc.validateDemands(f, p)
 		pc.validateChallenge(f, p)
 		validateTokenFrom(f, p.field("tokenFrom"), pc.TokenFrom)
+		pc.TenantFrom.validate(f, p.field("tenantFrom"))
 		if issuersKnown {
 			pc.validateIssuers(f, p.field("issuers"), issuers, c.Issuers)
 		}
@@ -85,14 +86,14 @@ func (c *PolicyConfig) validateAccess(f *faults, p fieldPath) {
 	switch c.Access {
 	case AccessToken:
 	case AccessPublic, AccessDeny:
-		names = []string{"issuers", "audiences", "scopes", "anyScope", "roles", "claims", "when"}
+		names = []string{"issuers", "audiences", "tenantFrom", "scopes", "anyScope", "roles", "claims", "when"}
 		why = "which looks at no token"
 	case AccessOptional:
 		names = []string{"scopes", "anyScope", "roles", "claims"}
 		why = "which lets requests without a token through; write it as when"
 	}
 	present := map[string]bool{
-		"issuers": c.Issuers != nil, "audiences": c.Audiences != nil, "scopes": c.Scopes != nil, "anyScope": c.AnyScope != nil,
+		"issuers": c.Issuers != nil, "audiences": c.Audiences != nil, "tenantFrom": c.TenantFrom != nil, "scopes": c.Scopes != nil, "anyScope": c.AnyScope != nil,
 		"roles": c.Roles != nil, "claims": c.Claims != nil, "when": c.When != "",
 	}
 	for _, name := range names {

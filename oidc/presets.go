@@ -235,6 +235,7 @@ func (p Preset) CheckIssuer(issuer string, aliases []string) error {
 			before, _, found := strings.Cut(template, tenantIDPlaceholder)
 			_, isOne := tenantIDIn(template, issuer)
 			_, _, isAll := cutMultiTenant(issuer)
+			isAll = isAll || strings.Contains(issuer, tenantPlaceholder) // see TenantTemplates
 			if found && !isOne && !isAll && strings.HasPrefix(issuer, before) {
 				return fmt.Errorf("preset %s: tokens name the tenant by its ID: write it as %s with a GUID for %s", p, template, tenantIDPlaceholder)
 			}

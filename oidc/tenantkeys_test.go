@@ -34,7 +34,7 @@ type estate struct {
 
 var errNoTenant = errors.New("the provider has no such tenant")
 
-func inEstate(t *testing.T, max int, f func(e *estate)) {
+func inEstate(t *testing.T, most int, f func(e *estate)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := &estate{T: t, store: quietStore(), exist: func(string) bool { return true }, fetched: map[string]int{}}
@@ -42,14 +42,14 @@ func inEstate(t *testing.T, max int, f func(e *estate)) {
 		_, a := ecJWK(t, "a", elliptic.P256())
 		e.set, e.try = mustSet(t, a), signedBy(t, a)
 		e.store.origin = e.origin
-		e.tenants = e.acquire(issuerKeysConfig{issuer: "https://id.example.com/{tenant}", name: "test"}, max)
+		e.tenants = e.acquire(issuerKeysConfig{issuer: "https://id.example.com/{tenant}", name: "test"}, most)
 		f(e)
 	})
 }
 
-func (e *estate) acquire(cfg issuerKeysConfig, max int) *tenantKeys {
+func (e *estate) acquire(cfg issuerKeysConfig, most int) *tenantKeys {
 	e.Helper()
-	tenants, err := e.store.acquireTenants(cfg, max)
+	tenants, err := e.store.acquireTenants(cfg, most)
 	if err != nil {
 		e.Fatal(err)
 	}
