@@ -79,7 +79,7 @@ test-interop: build ## Identity providers, real ones, before the gate (docs/inte
 			echo "skipped: the tests of $$part, see above"; \
 		}; \
 	done
-	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 10m ./$(INTEROP)
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m ./$(INTEROP)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)

@@ -51,7 +51,7 @@ func part(t *testing.T, name string) string {
 }
 
 // patience bounds each wait. Nothing here takes as long, but on a loaded machine.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // eventually asks until try has no more to say.
 func eventually(t *testing.T, what string, try func(ctx context.Context) error) {
