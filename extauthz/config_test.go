@@ -142,7 +142,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 		Server: ServerConfig{
 			Listen: "0.0.0.0:9000", Insecure: true, CheckTimeout: Duration(250 * time.Millisecond),
 			MaxConnectionAge: new(Duration(5 * time.Minute)), DrainDelay: new(Duration(10 * time.Second)),
-			DrainTimeout: new(Duration(15 * time.Second)), ReloadInterval: new(Duration(10 * time.Second)),
+			DrainTimeout: new(Duration(15 * time.Second)), ReloadInterval: new(Duration(10 * time.Second)), MaxVerifications: 512,
 			TLS: &ServerTLSConfig{
 				CertFile: "testdata/config/good/tls.crt", KeyFile: "testdata/config/good/tls.key",
 				ClientCAFile: "testdata/config/good/ca.crt", ClientNames: []string{"envoy.mesh"},

@@ -190,9 +190,10 @@ func (g *Gate) build(cfg *Config, before *oidc.Validator) (*policySet, error) {
 	set.hash = configHash(cfg)
 
 	vc := oidc.Config{
-		Cache:  oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
-		Clock:  g.clock,
-		Logger: g.logger, OnFetch: g.metrics.fetched,
+		Cache:            oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
+		MaxVerifications: cfg.Server.MaxVerifications,
+		Clock:            g.clock,
+		Logger:           g.logger, OnFetch: g.metrics.fetched,
 	}
 	var err error
 	if vc.Issuers, err = cfg.ValidatorIssuers(); err != nil {

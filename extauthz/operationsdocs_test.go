@@ -48,7 +48,7 @@ func TestOperationsPage(t *testing.T) {
 	// What the reference of answers has beyond that is for features to come.
 	later := []oidc.Reason{
 		oidc.Inactive, oidc.Revoked, oidc.ProofMissing, oidc.ProofInvalid, oidc.ProofReplayed, oidc.NonceRequired,
-		oidc.BindingMismatch, oidc.InsufficientAuthentication, oidc.IntrospectionUnavailable, oidc.Overloaded,
+		oidc.BindingMismatch, oidc.InsufficientAuthentication, oidc.IntrospectionUnavailable,
 	}
 	var reasons []string
 	for _, r := range oidc.Reasons() {

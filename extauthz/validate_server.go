@@ -30,6 +30,9 @@ func (c *ServerConfig) validate(f *faults) {
 			f.add(p.field("reloadInterval"), "must be 100ms to 1h, or 0 for never, not %s", *every)
 		}
 	}
+	if at := p.field("maxVerifications"); c.MaxVerifications < 0 || c.MaxVerifications == 0 && f.given(at) && !f.broken(at) {
+		f.add(at, "must be at least 1, not %d: leave it out for 256 for each processor", c.MaxVerifications)
+	}
 	c.TLS.validate(f, p.field("tls"))
 	listen := p.field("listen")
 	if c.Listen == "" || f.broken(listen) {

@@ -285,7 +285,10 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 		result := noKeys
 		if snap.usable(now, k.cfg.keys.maxStale()) {
 			k.refreshUnattended(now)
-			result = snap.match(hint, try)
+			var turn bool
+			if result, turn = k.matchInTurn(ctx, snap, hint, try); !turn {
+				return 0, Overloaded, errCrowdedOut
+			}
 			if explain != nil {
 				explain(snap.describe(result, hint, now))
 			}
@@ -319,6 +322,16 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 		}
 		conclusive = f.number > startedBefore && !f.restore
 	}
+}
+
+// matchInTurn is match once there is a processor for it. It says false if there
+// are too many tokens before this one, or ctx ends first.
+func (k *issuerKeys) matchInTurn(ctx context.Context, snap *keySnapshot, hint keyHint, try func(crypto.PublicKey) bool) (outcome, bool) {
+	if !k.store.turns.take(ctx) {
+		return 0, false
+	}
+	defer k.store.turns.give()
+	return snap.match(hint, try), true
 }
 
 // match tries the snapshot's keys.

@@ -44,6 +44,7 @@ type keyStore struct {
 	onFetch func(FetchEvent)
 	jitter  func() float64
 	origin  func(issuerKeysConfig) (keyOrigin, error)
+	turns   *turns
 
 	generation atomic.Uint64  // the last one given to a set of keys
 	running    atomic.Bool    // run is active
@@ -70,8 +71,9 @@ type keyStore struct {
 func newKeyStore(cfg keyStoreConfig) *keyStore {
 	s := &keyStore{
 		clock: cfg.clock, base: cfg.clock(), logger: cfg.logger, onFetch: cfg.onFetch, jitter: cfg.jitter, origin: cfg.origin,
-		wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
+		turns: newTurns(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
 	}
+	s.turns.bound(0)
 	if s.jitter == nil {
 		s.jitter = func() float64 { return 2*rand.Float64() - 1 } //nolint:gosec // spreads load, hides nothing
 	}

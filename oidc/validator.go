@@ -22,6 +22,10 @@ type Config struct {
 	Issuers []IssuerConfig
 	// Cache bounds the cache of verified tokens; the zero value turns it off.
 	Cache CacheConfig
+	// MaxVerifications bounds the tokens whose signature is being checked or waits
+	// for a processor; tokens from the cache do not count. One more is refused at
+	// once with [Overloaded]. Zero means 256 for each processor.
+	MaxVerifications int
 	// Clock tells the time; nil means time.Now. It is called by several
 	// goroutines.
 	Clock func() time.Time
@@ -214,6 +218,9 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 		return nil, errors.New("oidc: the validator is closed")
 	}
 	var faults []error
+	if cfg.MaxVerifications < 0 {
+		faults = append(faults, errors.New("oidc: MaxVerifications is negative"))
+	}
 	fault := func(name, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("oidc: issuer %q: "+format, append([]any{name}, args...)...))
 	}
@@ -268,6 +275,7 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 		v.Close()
 		return nil, errors.Join(faults...)
 	}
+	store.turns.bound(cfg.MaxVerifications) // the newest configuration counts for all
 	keys, _ := v.keys()
 	store.schedule(keys)
 	return v, nil
