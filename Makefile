@@ -53,7 +53,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys ## What the gate is plugged into: all Envoy versions
+test-hosts: test-envoys test-page ## What the gate is plugged into: all Envoy versions, and a browser
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -66,6 +66,10 @@ test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-require
 		echo "Envoy $$version" && \
 		(cd cmd/claimgate/internal/e2e && CLAIMGATE_E2E=1 ../../../../bin/e2e.test) || exit 1; \
 	done
+
+.PHONY: test-page
+test-page: ## The status page in a headless Chromium, which CHROMIUM names or PATH has
+	CLAIMGATE_PAGE=1 go test -count=1 -timeout 5m ./cmd/claimgate/internal/browser
 
 INTEROP := cmd/claimgate/internal/interop
 INTEROP_PARTS := keycloak oidc-provider spring-authorization-server zitadel-op kube-apiserver

@@ -85,7 +85,7 @@ type statusIssuer struct {
 
 // size is about what the row takes on the page.
 func (i *statusIssuer) size() int {
-	n := 250
+	n := 250 + 50*len(i.Notes)
 	for _, text := range append(i.Notes, i.Name, i.URL, i.State, i.Keys, i.Age) {
 		n += len(template.HTMLEscapeString(text)) + 20
 	}
@@ -200,13 +200,16 @@ func newStatusIssuer(s oidc.IssuerStatus, now time.Time) statusIssuer {
 		row.Level, row.State = severityBad, "no keys: 503"
 	case s.Stale:
 		row.State = "stale"
+	case s.TenantsInTrouble > 0:
+		row.State = "tenants"
+		row.Notes = append(row.Notes, fmt.Sprintf("%d of %d tenants have stale keys or none", s.TenantsInTrouble, s.Tenants))
 	case s.LastError != "" || s.SnapshotError != "":
 		row.State = "in use"
 	default:
 		row.Level, row.State = severityOK, "ok"
 	}
 	if n := len(s.SkippedKeys); n > 0 {
-		row.Notes = append(row.Notes, shownText(fmt.Sprintf("%d keys skipped, such as %s", n, s.SkippedKeys[0])))
+		row.Notes = append(row.Notes, shownText(fmt.Sprintf("skipped keys: %d, such as %s", n, s.SkippedKeys[0])))
 	}
 	if !s.LastSuccess.IsZero() {
 		row.Age = ageText(now.Sub(s.LastSuccess))
