@@ -156,3 +156,24 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+func TestLimitsOfATokenAreExact(t *testing.T) {
+	for _, tt := range []struct {
+		header, total int
+		want          Reason
+	}{
+		{4096, 5000, ""}, {4097, 5000, TokenTooLarge}, {100, 16384, ""}, {100, 16385, TokenTooLarge},
+	} {
+		token := strings.Repeat("A", tt.header) + ".AA."
+		token += strings.Repeat("A", tt.total-len(token))
+		_, _, _, err := splitCompact(token)
+		if err == nil && tt.want != "" || err != nil && err.Reason != tt.want {
+			t.Errorf("a header of %d bytes in a token of %d: %v, want %q", tt.header, tt.total, err, tt.want)
+		}
+	}
+	for _, token := range []string{"a", "a.b", "a.b.c.d", "a.b.c.d.e"} {
+		if _, _, _, err := splitCompact(token); err == nil || !strings.Contains(err.Error(), "not three segments") {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+}

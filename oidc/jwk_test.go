@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"math/big"
 	"strings"
@@ -264,4 +266,55 @@ func TestEdwardsPointAgreesWithGeneratedKeys(t *testing.T) {
 			t.Fatalf("%x: %v", public, err)
 		}
 	}
+}
+
+func TestEachPrivateMemberIsRefused(t *testing.T) { // A10
+	for name, kinds := range map[string][]string{
+		"RSA": {"d", "p", "q", "dp", "dq", "qi", "oth"}, "EC": {"d"}, "OKP": {"d"},
+	} {
+		jwk := map[string]string{"RSA": rfc7515A2Key, "EC": rfc7515A3Key, "OKP": rfc8037A2}[name]
+		for _, member := range kinds {
+			for _, value := range []string{`"AQAB"`, `""`, `[]`, `7`} {
+				if _, err := parseKey(strings.TrimSuffix(jwk, "}") + `,"` + member + `":` + value + `}`); !errors.Is(err, errKeyPrivate) {
+					t.Errorf("%s with %s: %v", name, member, err)
+				}
+			}
+		}
+	}
+}
+
+func TestMembersOfAKeyAreExact(t *testing.T) {
+	ones := strings.Repeat("_", 682) // 511 and a half bytes of ones
+	for name, tt := range map[string]struct {
+		key string
+		err error
+	}{
+		"a modulus with unused bits that are set":    {`{"kty":"RSA","e":"AQAB","n":"` + ones + `_"}`, errKeyModulus},
+		"that modulus without them":                  {`{"kty":"RSA","e":"AQAB","n":"` + ones + `8"}`, nil},
+		"an exponent of which 64 bits are a good":    {strings.Replace(rfc7515A2Key, `"AQAB"`, `"`+base64url([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})+`"`, 1), errKeyExponent},
+		"an exponent of 2^31+1":                      {strings.Replace(rfc7515A2Key, `"AQAB"`, `"gAAAAQ"`, 1), errKeyExponent},
+		"an exponent of 2^31-1":                      {strings.Replace(rfc7515A2Key, `"AQAB"`, `"f____w"`, 1), nil},
+		"a key of 64 KiB":                            {strings.TrimSuffix(rfc7515A3Key, "}") + strings.Repeat(" ", maxKeySize-len(rfc7515A3Key)) + "}", nil},
+		"a key of 64 KiB and a byte":                 {strings.TrimSuffix(rfc7515A3Key, "}") + strings.Repeat(" ", maxKeySize-len(rfc7515A3Key)+1) + "}", errKeyTooLarge},
+		"a coordinate with unused bits that are set": {strings.Replace(rfc7515A3Key, `VEU"`, `VEV"`, 1), errKeyCoordinate},
+	} {
+		if _, err := parseKey(tt.key); !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		}
+	}
+}
+
+// A number is no text, even if its digits are good base64url.
+func TestMembersOfAKeyAreStrings(t *testing.T) {
+	for n := range 1000 {
+		x := fmt.Sprintf("1%038d", n) + "0000" // 43 characters
+		if _, err := parseKey(`{"kty":"OKP","crv":"Ed25519","x":"` + x + `"}`); err != nil {
+			continue // not on the curve
+		}
+		if _, err := parseKey(`{"kty":"OKP","crv":"Ed25519","x":` + x + `}`); !errors.Is(err, errKeyCoordinate) {
+			t.Errorf("a number: %v", err)
+		}
+		return
+	}
+	t.Error("no such key found")
 }

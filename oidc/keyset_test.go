@@ -155,6 +155,13 @@ func TestDigestFollowsTheKeysOnly(t *testing.T) {
 			t.Errorf("%s does not change the digest", name)
 		}
 	}
+	r := rsaJWK(t, "r", 2048)
+	if digestOf(r) == digestOf(r.with("alg", "RS256")) || digestOf(r.with("alg", "RS256")) == digestOf(r.with("alg", "PS256")) {
+		t.Error("what a key may verify does not count")
+	}
+	if digestOf(a.with("kid", "ab", "issuer", "c")) == digestOf(a.with("kid", "a", "issuer", "bc")) {
+		t.Error("kid and issuer run into each other")
+	}
 	if digestOf(a.with("kid", nil), b) == digestOf(a.with("kid", ""), b) {
 		t.Error("no kid and an empty kid have one digest")
 	}

@@ -1,8 +1,13 @@
 package oidc
 
 import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -20,6 +25,79 @@ func TestHeadersThatCannotBeReadAreMalformed(t *testing.T) {
 				if !errors.As(err, &e) || e.Reason != MalformedToken || e.IssuerName != "test" {
 					t.Errorf("%s: %v", header, err)
 				}
+			}
+		}
+	}
+}
+
+// Under each name of an algorithm, a signature is good for one text and in one
+// length.
+func TestOnlyTheSignedTextIsGoodUnderEachName(t *testing.T) {
+	set := setText(exampleSet(t)...)
+	for _, alg := range Algorithms() {
+		header := fmt.Sprintf(`{"alg":"%s","kid":"%s"}`, alg, exampleKIDs[alg])
+		good := sign(t, alg, header, "x")
+		if _, reason := verifyJWS(good, set); reason != "" {
+			t.Errorf("%s: the good one: %s", alg, reason)
+		}
+		parts := strings.Split(good, ".")
+		sig := mustDecode(t, parts[2])
+		for name, bad := range map[string]string{
+			"another text":     parts[0] + "." + segment("y") + "." + parts[2],
+			"a byte more":      parts[0] + "." + parts[1] + "." + base64url(append(sig[:len(sig):len(sig)], 0)),
+			"a byte before":    parts[0] + "." + parts[1] + "." + base64url(append([]byte{0}, sig...)),
+			"a byte less":      parts[0] + "." + parts[1] + "." + base64url(sig[:len(sig)-1]),
+			"another's of it":  parts[0] + "." + parts[1] + "." + base64url(make([]byte, len(sig))),
+			"a changed header": segment(header+" ") + "." + parts[1] + "." + parts[2],
+		} {
+			if _, reason := verifyJWS(bad, set); reason != BadSignature {
+				t.Errorf("%s, %s: %q", alg, name, reason)
+			}
+		}
+	}
+}
+
+func TestSaltOfEachPSS(t *testing.T) { // A8
+	private, ok := exampleKey(t, PS256).(*rsa.PrivateKey)
+	if !ok {
+		t.Fatal("no RSA key")
+	}
+	set := setText(exampleSet(t)...)
+	for alg, hash := range map[Algorithm]crypto.Hash{PS256: crypto.SHA256, PS384: crypto.SHA384, PS512: crypto.SHA512} {
+		input := segment(fmt.Sprintf(`{"alg":"%s","kid":"rsa"}`, alg)) + "." + segment("x")
+		h := hash.New()
+		h.Write([]byte(input))
+		for salt, want := range map[int]Reason{hash.Size(): "", hash.Size() - 1: BadSignature, 20: BadSignature} {
+			sig, err := rsa.SignPSS(rand.Reader, private, hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, reason := verifyJWS(input+"."+base64url(sig), set); reason != want {
+				t.Errorf("%s with a salt of %d bytes: %q, want %q", alg, salt, reason, want)
+			}
+		}
+	}
+}
+
+// The choice of the key rules this out; a mistake there must not become a panic
+// or worse here.
+func TestKeysOfAnotherKindVerifyNothing(t *testing.T) {
+	for alg, keys := range map[Algorithm][]crypto.PublicKey{
+		Ed25519: {exampleKey(t, RS256).Public(), ed25519.PublicKey{1}, ed25519.PublicKey(nil), nil},
+		PS256:   {exampleKey(t, ES256).Public(), exampleKey(t, EdDSA).Public(), nil},
+	} {
+		token := sign(t, alg, fmt.Sprintf(`{"alg":"%s"}`, alg), "{}")
+		c, refused := parseCompact(token, nil)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		s, ok := newSigned(token, &c)
+		if !ok {
+			t.Fatal("go-jose does not take it")
+		}
+		for _, key := range keys {
+			if s.verifiedBy(key) || alg == PS256 && s.saltFits(alg, key) {
+				t.Errorf("%s verified by a %T", alg, key)
 			}
 		}
 	}
