@@ -171,8 +171,13 @@ func TestLimitsOfATokenAreExact(t *testing.T) {
 			t.Errorf("a header of %d bytes in a token of %d: %v, want %q", tt.header, tt.total, err, tt.want)
 		}
 	}
-	for _, token := range []string{"a", "a.b", "a.b.c.d", "a.b.c.d.e"} {
+	for _, token := range []string{"a", "a.b", "a.b..", "a.b.c.d", "a.b.c.d.e"} {
 		if _, _, _, err := splitCompact(token); err == nil || !strings.Contains(err.Error(), "not three segments") {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+	for _, token := range []string{".b.c", "a..c", "..c", ".."} {
+		if _, _, _, err := splitCompact(token); err == nil || !strings.Contains(err.Error(), "an empty segment") {
 			t.Errorf("%s: %v", token, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -317,4 +318,26 @@ func TestMembersOfAKeyAreStrings(t *testing.T) {
 		return
 	}
 	t.Error("no such key found")
+}
+
+// A certificate never adds trust, so one whose key is of a kind that nobody knows
+// is none.
+func TestCertificateOfAnUnknownKindOfKey(t *testing.T) {
+	signer, jwk := ecJWK(t, "e", elliptic.P256())
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der = bytes.Replace(der, []byte{0x06, 3, 0x2b, 0x65, 0x70}, []byte{0x06, 3, 0x2b, 0x65, 0x63}, 1) // not Ed25519 any more
+	if cert, err := x509.ParseCertificate(der); err != nil || cert.PublicKey != nil {
+		t.Fatalf("the certificate's key is known: %v", err)
+	}
+	if _, err := parseKey(jwk.with("x5c", []string{base64.StdEncoding.EncodeToString(der)}).String()); err != nil {
+		t.Error(err)
+	}
 }

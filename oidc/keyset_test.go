@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // setOf writes a key set; the keys are JSON texts.
@@ -159,7 +160,10 @@ func TestDigestFollowsTheKeysOnly(t *testing.T) {
 	if digestOf(r) == digestOf(r.with("alg", "RS256")) || digestOf(r.with("alg", "RS256")) == digestOf(r.with("alg", "PS256")) {
 		t.Error("what a key may verify does not count")
 	}
-	if digestOf(a.with("kid", "ab", "issuer", "c")) == digestOf(a.with("kid", "a", "issuer", "bc")) {
+	const frame = "\x00\x00\x00\x00\x00\x00\x00\x00"
+	if digestOf(a.with("kid", "a"+frame+frame+"b", "issuer", "c")) == digestOf(a.with("kid", "a", "issuer", "b"+frame+frame+"c")) ||
+		digestOf(a.with("kid", "ab", "issuer", "c")) == digestOf(a.with("kid", "a", "issuer", "bc")) ||
+		digestOf(a.with("kid", "a", "use", "sig", "issuer", frame+"x")) == digestOf(a.with("kid", "a"+frame+"sig", "issuer", "x")) {
 		t.Error("kid and issuer run into each other")
 	}
 	if digestOf(a.with("kid", nil), b) == digestOf(a.with("kid", ""), b) {
@@ -381,5 +385,26 @@ func checkKept(t *testing.T, k key) {
 		}
 	default:
 		t.Fatalf("a key of type %T", pub)
+	}
+}
+
+func TestASetsOwnWordOnItsLife(t *testing.T) {
+	_, good := ecJWK(t, "good", elliptic.P256())
+	for hint, want := range map[string]time.Duration{
+		"60": time.Minute, "1": time.Second, "86400": 24 * time.Hour, "86401": 24 * time.Hour, "9223372036854775807": 24 * time.Hour,
+		"0": 0, "-5": 0, "1.5": 0, `"60"`: 0, "null": 0, "99999999999999999999": 0,
+	} {
+		set, err := parseKeySet([]byte(`{"spiffe_refresh_hint":` + hint + `,` + setOf(good)[1:]))
+		if err != nil || set.life != want {
+			t.Errorf("%s: %+v, %v; want %s", hint, set, err, want)
+		}
+	}
+}
+
+func TestKeysOfAnotherPurposeAreToldFromBadOnes(t *testing.T) {
+	for err, want := range map[error]bool{errKeyUse: true, errKeyOps: true, errKeyType: false, errKeyPrivate: false} {
+		if got := (SkippedKey{Reason: err.Error()}).OtherPurpose(); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
 	}
 }
