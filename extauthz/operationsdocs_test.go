@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/claimgate/claimgate/oidc"
 )
 
@@ -36,7 +34,6 @@ func TestOperationsPage(t *testing.T) {
 		}
 	}
 
-	same("metrics", firstCells(section("Metrics")), metricNames())
 	same("fields of a record", firstCells(section("Decision records")), recordFields(t))
 
 	var rows []string
@@ -75,19 +72,6 @@ func quoted(text string) []string {
 		list = append(list, m[1])
 	}
 	return list
-}
-
-func metricNames() []string {
-	descs := make(chan *prometheus.Desc, 100)
-	for _, c := range append(newMetrics().collectors(), stateCollector{}) {
-		c.Describe(descs)
-	}
-	close(descs)
-	var names []string
-	for d := range descs {
-		names = append(names, regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())[1])
-	}
-	return names
 }
 
 // recordFields returns the keys of a decision record that has them all.
