@@ -18,7 +18,7 @@ import (
 // name a tenant, so these bound what names alone can do.
 const (
 	maxTenantTrials  = 16   // first fetches at once
-	tenantTrialBurst = 50   // first fetches in a row
+	tenantTrialBurst = 50   // first fetches in a row, of tenants that are not listed one by one
 	tenantTrialRate  = 10.0 // and a second, after that
 	maxUnprovenKeys  = 64   // tenants whose keys came and who never had a valid token
 	maxTenantMemory  = 1024 // failures that are remembered
@@ -49,7 +49,8 @@ type tenantKeys struct {
 
 	mu       sync.Mutex // guards what follows; taken before the locks of keys and store
 	retired  bool
-	max      int // of proven
+	max      int  // of proven
+	listed   bool // no name can be made up, so the rate of first fetches is not bounded
 	trials   map[string]*issuerKeys
 	unproven *simplelru.LRU[string, *issuerKeys]
 	proven   *simplelru.LRU[string, *issuerKeys]
@@ -65,8 +66,8 @@ type tenantFailure struct {
 	until time.Time
 }
 
-func newTenantKeys(s *keyStore, cfg issuerKeysConfig, most int) *tenantKeys {
-	t := &tenantKeys{store: s, cfg: cfg, users: 1, max: most, trials: map[string]*issuerKeys{}, gate: tokenBucket{level: tenantTrialBurst, at: s.clock()}}
+func newTenantKeys(s *keyStore, cfg issuerKeysConfig, most int, listed bool) *tenantKeys {
+	t := &tenantKeys{store: s, cfg: cfg, users: 1, max: most, listed: listed, trials: map[string]*issuerKeys{}, gate: tokenBucket{level: tenantTrialBurst, at: s.clock()}}
 	// The errors are for sizes that are not positive.
 	t.unproven, _ = simplelru.NewLRU[string, *issuerKeys](maxUnprovenKeys, nil)
 	t.proven, _ = simplelru.NewLRU[string, *issuerKeys](most, nil)
@@ -97,7 +98,7 @@ func (t *tenantKeys) of(tenant string, now time.Time) (*issuerKeys, error) {
 		return nil, failure.err
 	case len(t.trials) >= maxTenantTrials:
 		return nil, errTenantTrials
-	case !t.gate.take(now):
+	case !t.listed && !t.gate.take(now):
 		return nil, errTenantRate
 	}
 	k, err := t.store.acquire(t.cfg.forTenant(tenant))
@@ -190,15 +191,15 @@ func (t *tenantKeys) drop(k *issuerKeys) {
 	t.store.remove([]*issuerKeys{k})
 }
 
-// setMax changes how many tenants are kept.
-func (t *tenantKeys) setMax(most int) {
+// setMax changes how many tenants are kept, and whether they are listed.
+func (t *tenantKeys) setMax(most int, listed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.proven.Len() > most {
 		_, k, _ := t.proven.RemoveOldest()
 		t.drop(k)
 	}
-	t.max = most
+	t.max, t.listed = most, listed
 	t.proven.Resize(most)
 }
 
@@ -301,7 +302,7 @@ func (c issuerKeysConfig) forTenant(tenant string) issuerKeysConfig {
 }
 
 // acquireTenants is acquire for the keys of an issuer's tenants.
-func (s *keyStore) acquireTenants(cfg issuerKeysConfig, most int) (*tenantKeys, error) {
+func (s *keyStore) acquireTenants(cfg issuerKeysConfig, most int, listed bool) (*tenantKeys, error) {
 	s.mu.Lock()
 	var kin *tenantKeys
 	for _, t := range s.tenants[cfg.issuer] {
@@ -312,7 +313,7 @@ func (s *keyStore) acquireTenants(cfg issuerKeysConfig, most int) (*tenantKeys, 
 		if t.cfg.same(cfg) {
 			t.users++
 			s.mu.Unlock()
-			t.setMax(most)
+			t.setMax(most, listed)
 			return t, nil
 		}
 	}
@@ -324,7 +325,7 @@ func (s *keyStore) acquireTenants(cfg issuerKeysConfig, most int) (*tenantKeys, 
 	if _, err := s.origin(sample); err != nil {
 		return nil, err
 	}
-	t := newTenantKeys(s, cfg, most)
+	t := newTenantKeys(s, cfg, most, listed)
 	if kin != nil {
 		t.inherit(kin)
 	}

@@ -22,6 +22,7 @@ type estate struct {
 	store   *keyStore
 	tenants *tenantKeys
 	try     func(crypto.PublicKey) bool
+	listed  bool // the tenants that acquire is asked for
 
 	mu      sync.Mutex
 	set     *keySet
@@ -49,7 +50,7 @@ func inEstate(t *testing.T, most int, f func(e *estate)) {
 
 func (e *estate) acquire(cfg issuerKeysConfig, most int) *tenantKeys {
 	e.Helper()
-	tenants, err := e.store.acquireTenants(cfg, most)
+	tenants, err := e.store.acquireTenants(cfg, most, e.listed)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -213,6 +214,24 @@ func TestMadeUpTenantsCauseFewFetches(t *testing.T) {
 		if len(e.store.issuers) != 1 || e.tenants.failures.Len() > maxTenantMemory {
 			e.Errorf("%d issuers, %d failures are remembered", len(e.store.issuers), e.tenants.failures.Len())
 		}
+	})
+}
+
+// After a restart all tenants of a list come at once, and nobody can add to them.
+func TestListedTenantsDoNotWaitForEachOther(t *testing.T) {
+	inEstate(t, 1000, func(e *estate) {
+		e.listed = true
+		e.tenants = e.acquire(issuerKeysConfig{issuer: "https://id.example.com/{tenant}", name: "test"}, 1000)
+		for i := range 10 * tenantTrialBurst {
+			e.want("listed", e.ask(fmt.Sprint("t", i), true), "")
+		}
+		// The list becomes a pattern, and the same names could be anybody's.
+		e.listed = false
+		e.acquire(issuerKeysConfig{issuer: "https://id.example.com/{tenant}", name: "test"}, 1000)
+		for i := range tenantTrialBurst {
+			e.want("new", e.ask(fmt.Sprint("n", i), true), "")
+		}
+		e.want("one more", e.ask("m", true), KeysUnavailable)
 	})
 }
 

@@ -57,9 +57,9 @@ type IssuerConfig struct {
 	// Keys are fetched when a token of an accepted tenant first needs them, and
 	// stay if that works: for one that a token was verified for as long as Max
 	// others were not since, and for 64 that had none so far. First fetches are 16 at
-	// once, 50 in a row and 10 a second after that; a tenant whose first fetch failed
-	// is tried again after 5 s, later a minute. What comes over that is answered
-	// [KeysUnavailable] at once. An issuer that is configured by itself is none of
+	// once and, with a Pattern, 50 in a row and 10 a second after that; a tenant whose
+	// first fetch failed is tried again after 5 s, later a minute. What comes over that
+	// is answered [KeysUnavailable] at once. An issuer that is configured by itself is none of
 	// the tenants.
 	Tenants TenantsConfig
 	// Aliases are further exact values of iss. Some presets add to them.
@@ -359,7 +359,7 @@ func (v *Validator) keys() (own []*issuerKeys, tenants []*tenantKeys) {
 func (s *keyStore) acquireFor(iss *issuer, ic IssuerConfig) (err error) {
 	cfg := ic.keysConfig(iss.rules, iss.templates)
 	if ic.fetchesByTenant(iss.templates) {
-		iss.tenants, err = s.acquireTenants(cfg, ic.Tenants.max())
+		iss.tenants, err = s.acquireTenants(cfg, ic.Tenants.max(), ic.Tenants.Pattern == "")
 		return err
 	}
 	iss.keys, err = s.acquire(cfg)
