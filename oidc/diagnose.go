@@ -69,6 +69,10 @@ type KeyInfo struct {
 	Thumbprint string      // SHA-256, base64url (RFC 7638)
 }
 
+// ErrTenantNeeded is why an issuer could not be looked at: each of its tenants has
+// keys of its own, and no tenant is listed in Tenants.Allow.
+var ErrTenantNeeded = errors.New("its tenants are not listed: name one of them")
+
 const (
 	maxProbes       = 6
 	maxShownIssuer  = 2 << 10
@@ -81,7 +85,8 @@ const (
 // metadata where it should be, a few other places on the issuer's own origin are
 // asked, so that the right one can be named. It returns an error if the configuration
 // is wrong; whatever the issuer does is in the Diagnosis. Of an issuer whose tenants
-// have keys of their own, the first one in Tenants.Allow is looked at.
+// have keys of their own, the first one in Tenants.Allow is looked at, and without a
+// list the error is [ErrTenantNeeded].
 func Diagnose(ctx context.Context, ic IssuerConfig) (Diagnosis, error) {
 	d := Diagnosis{Issuer: ic.Issuer, Name: ic.Name}
 	rules, known := ic.Preset.Rules()
@@ -92,7 +97,7 @@ func Diagnose(ctx context.Context, ic IssuerConfig) (Diagnosis, error) {
 	cfg := ic.keysConfig(rules, templates)
 	if ic.fetchesByTenant(templates) {
 		if len(ic.Tenants.Allow) == 0 {
-			return d, fmt.Errorf("oidc: issuer %q: its tenants are not listed: diagnose one of them, with its name in place of {tenant}", ic.Name)
+			return d, fmt.Errorf("oidc: issuer %q: %w", ic.Name, ErrTenantNeeded)
 		}
 		cfg = cfg.forTenant(ic.Tenants.Allow[0])
 		ic.Issuer, d.Issuer = cfg.issuer, cfg.issuer

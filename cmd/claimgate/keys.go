@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 )
 
 // keysFlags are the flags of keys as they were given.
-type keysFlags struct{ config, output string }
+type keysFlags struct{ config, output, tenant string }
 
 func newKeys(s streams) *cobra.Command {
 	var f keysFlags
@@ -29,7 +30,8 @@ What is wrong is said with the line of the file to change, and how. If the metad
 not where it should be, a few other usual places on the issuer's own host are asked,
 so that the right one can be named. Nothing is written, and no running gate is asked.
 
-Issuers are named by their short names.
+Issuers are named by their short names. Of an issuer with tenants, --tenant names the
+one to look at; without it, that is the first in tenants.allow.
 
 ` + exitCodesHelp,
 		Example: `  # Are all issuers well?
@@ -37,6 +39,9 @@ Issuers are named by their short names.
 
   # Why does this one have no keys?
   claimgate keys --config claimgate.yaml shop
+
+  # One tenant of an issuer with {tenant}
+  claimgate keys --config claimgate.yaml --tenant acme shops
 
   # For scripts: what is wrong, one line each
   claimgate keys --config claimgate.yaml -o json | jq -r '.issuers[].findings[]?.message'`,
@@ -54,6 +59,7 @@ Issuers are named by their short names.
 	flags := c.Flags()
 	flags.StringVarP(&f.config, "config", "c", "", "configuration file (YAML)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
+	flags.StringVar(&f.tenant, "tenant", "", "tenant to look at, of issuers that have tenants")
 	registerConfig(c)
 	registerOutput(c)
 	return c
@@ -84,8 +90,11 @@ func (f *keysFlags) run(ctx context.Context, s streams, names []string) error {
 		return err
 	}
 	progress, wipe := newProgress(s, len(indexes))
-	patients, err := doctor.Examine(ctx, cfg, indexes, progress)
+	patients, err := doctor.Examine(ctx, cfg, indexes, f.tenant, progress)
 	wipe()
+	if errors.Is(err, doctor.ErrNoSuchTenant) {
+		return usagef("%v", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,11 @@ func (r *issuerReport) writeText(b *strings.Builder) {
 		fmt.Fprintf(b, "  %-9s %s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
 	state := count(len(r.Keys), "usable key", "usable keys")
-	if !r.Usable {
+	switch {
+	case r.Usable:
+	case len(r.Findings) > 0 && r.Findings[0].Code == doctor.TenantNeeded:
+		state = "not looked at"
+	default:
 		state = "NO KEYS: its tokens get 503"
 	}
 	fmt.Fprintf(b, "%s\n", printable(fmt.Sprintf("%s  %s  %s", r.Name, quoted(r.Issuer), state)))

@@ -8,6 +8,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/claimgate/claimgate/extauthz"
@@ -43,12 +46,18 @@ type Finding struct {
 const atOnce = 16
 
 // Examine looks at issuers of a valid configuration, several at a time, and returns
-// them in the order of indexes. progress is called after each, by one goroutine at a
-// time; it may be nil.
-func Examine(ctx context.Context, cfg *extauthz.Config, indexes []int, progress func(done int)) ([]Patient, error) {
+// them in the order of indexes. Of those with tenants it looks at the one that is
+// named, or else at the first of a list. progress is called after each, by one
+// goroutine at a time; it may be nil.
+func Examine(ctx context.Context, cfg *extauthz.Config, indexes []int, tenant string, progress func(done int)) ([]Patient, error) {
 	issuers, err := cfg.ValidatorIssuers()
 	if err != nil {
 		return nil, err
+	}
+	if tenant != "" {
+		if err := choose(tenant, issuers, indexes); err != nil {
+			return nil, err
+		}
 	}
 	patients := make([]Patient, len(indexes))
 	errs := make([]error, len(indexes))
@@ -62,7 +71,13 @@ func Examine(ctx context.Context, cfg *extauthz.Config, indexes []int, progress 
 				i := indexes[n]
 				p := Patient{Index: i, Config: &cfg.Issuers[i]}
 				p.Diagnosis, errs[n] = oidc.Diagnose(ctx, issuers[i])
-				p.Findings = Findings(p.Diagnosis, p.Config)
+				if errors.Is(errs[n], oidc.ErrTenantNeeded) {
+					errs[n] = nil
+					p.Findings = []Finding{{Code: TenantNeeded, Warning: true, Field: "tenants",
+						Text: "each tenant has keys of its own, and none is listed", Change: "name one to look at with --tenant"}}
+				} else {
+					p.Findings = Findings(p.Diagnosis, p.Config)
+				}
 				patients[n] = p
 				mu.Lock()
 				done++
@@ -84,4 +99,38 @@ func Examine(ctx context.Context, cfg *extauthz.Config, indexes []int, progress 
 		}
 	}
 	return patients, ctx.Err()
+}
+
+// ErrNoSuchTenant is that none of the issuers accepts the tenant that is to be looked
+// at.
+var ErrNoSuchTenant = errors.New("no issuer accepts this tenant")
+
+// choose makes a tenant the only one of those issuers that accept it. Others stay as
+// they are.
+func choose(tenant string, issuers []oidc.IssuerConfig, indexes []int) error {
+	chosen := false
+	for _, i := range indexes {
+		ic := &issuers[i]
+		templates, err := ic.Preset.TenantTemplates(ic.Issuer)
+		if err != nil {
+			return err
+		}
+		if len(templates) == 0 || templates[0].CheckTenant(tenant) != nil || !accepts(ic.Tenants, tenant) {
+			continue
+		}
+		ic.Tenants = oidc.TenantsConfig{Allow: []string{tenant}}
+		chosen = true
+	}
+	if !chosen {
+		return fmt.Errorf("%w: %q", ErrNoSuchTenant, tenant)
+	}
+	return nil
+}
+
+func accepts(c oidc.TenantsConfig, tenant string) bool {
+	if c.Pattern == "" {
+		return slices.Contains(c.Allow, tenant)
+	}
+	pattern, err := oidc.ParseTenantPattern(c.Pattern)
+	return err == nil && pattern.MatchString(tenant)
 }

@@ -49,6 +49,7 @@ const (
 	Clock            = "clock"
 	File             = "file"
 	GivenUp          = "given_up"
+	TenantNeeded     = "tenant_needed"
 )
 
 const (

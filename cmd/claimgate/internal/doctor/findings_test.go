@@ -46,7 +46,7 @@ func config(t *testing.T, issuers ...string) *extauthz.Config {
 // examine looks at the one issuer of a configuration.
 func examine(t *testing.T, issuer string) doctor.Patient {
 	t.Helper()
-	patients, err := doctor.Examine(t.Context(), config(t, issuer), []int{0}, nil)
+	patients, err := doctor.Examine(t.Context(), config(t, issuer), []int{0}, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestExamineKeepsTheOrderAndCountsEachIssuer(t *testing.T) {
 		indexes = append(indexes, 39-i)
 	}
 	var counted []int
-	patients, err := doctor.Examine(t.Context(), config(t, lines...), indexes, func(done int) { counted = append(counted, done) })
+	patients, err := doctor.Examine(t.Context(), config(t, lines...), indexes, "", func(done int) { counted = append(counted, done) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestExamineEndsWithItsContext(t *testing.T) {
 		<-hang.Reached()
 		cancel()
 	}()
-	if _, err := doctor.Examine(ctx, config(t, `{issuer: "`+issuer.URL+`", audiences: [a]}`), []int{0}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := doctor.Examine(ctx, config(t, `{issuer: "`+issuer.URL+`", audiences: [a]}`), []int{0}, "", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
