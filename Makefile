@@ -17,9 +17,11 @@ GOLANGCI_LINT_VERSION := v2.15.0
 help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+BINARY := bin/claimgate
+
 .PHONY: build
 build: ## Build a static bin/claimgate
-	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/claimgate ./cmd/claimgate
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/claimgate
 
 .PHONY: demo
 demo: build ## See the gate work through a real Envoy (ONCE=1: end after the tour)
@@ -53,7 +55,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-page ## What the gate is plugged into: all Envoy versions, and a browser
+test-hosts: test-envoys test-page test-release ## What the gate is plugged into: all Envoy versions, a browser; the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -114,13 +116,45 @@ lint: ## Formatting, go vet, golangci-lint
 	fi; \
 	"$$lint" run ./...
 
+# The first of these that works. Buildah needs neither a daemon nor a container.
+IMAGE_TOOL ?= $(shell for tool in docker podman buildah; do if $$tool info >/dev/null 2>&1; then echo $$tool; break; fi; done)
+IMAGE ?= claimgate:$(VERSION)
+BUILDAH := buildah --storage-driver vfs $(BUILDAH_FLAGS)
+
 .PHONY: image
-image: ## Build the container image (IMAGE_TOOL=docker, podman or buildah)
+image: ## Build the container image IMAGE with docker, podman or buildah (IMAGE_TOOL)
+	$(eval tool := $(IMAGE_TOOL))
+	@test -n "$(tool)" || { echo "install docker (and start its daemon), podman or buildah first"; exit 1; }
 	@mkdir -p dist
-	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o dist/claimgate ./cmd/claimgate
+	@CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '$(LDFLAGS)' -o dist/claimgate ./cmd/claimgate
 	@certificates=$${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}; \
-	cp "$$certificates" dist/ca-certificates.crt || { echo "name a CA bundle in the variable SSL_CERT_FILE"; exit 1; }
-	$(or $(IMAGE_TOOL),docker) build -t claimgate:$(VERSION) .
+	install -m 644 "$$certificates" dist/ca-certificates.crt || { echo "name a CA bundle in the variable SSL_CERT_FILE"; exit 1; }
+	$(if $(filter buildah,$(tool)),$(BUILDAH) bud --isolation chroot,$(tool) build) -t $(IMAGE) .
+
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+RELEASE ?= dist/release
+# An archive has no time of its own but that of the commit, so that it can be made again.
+RELEASE_TIME := @$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: release
+release: ## Archives for PLATFORMS with checksums and SBOMs, into dist/release
+	@sbom=$$($(INTEROP)/get-part.sh cyclonedx-gomod)/cyclonedx-gomod; \
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE); \
+	for platform in $(PLATFORMS); do \
+		name=claimgate_$(VERSION)_$${platform/\//_}; echo "$$name"; mkdir $(RELEASE)/$$name; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} \
+			go build -trimpath -ldflags '$(LDFLAGS)' -o $(RELEASE)/$$name/claimgate ./cmd/claimgate; \
+		"$$sbom" bin -json -noserial -std -version $(VERSION) -output $(RELEASE)/$$name.cdx.json $(RELEASE)/$$name/claimgate 2>/dev/null; \
+		install -m 644 LICENSE README.md CHANGELOG.md $(RELEASE)/$$name; \
+		tar -C $(RELEASE) --sort=name --format=ustar --mtime=$(RELEASE_TIME) --owner=0 --group=0 --numeric-owner -c $$name | gzip -9n >$(RELEASE)/$$name.tar.gz; \
+		rm -r $(RELEASE)/$$name; \
+	done; \
+	cd $(RELEASE) && sha256sum -- *.tar.gz *.cdx.json >claimgate_$(VERSION)_checksums.txt
+
+.PHONY: test-release
+test-release: ## The image, built and run; builds that are the same bit for bit; a release
+	@timeout -k 10s 10m $(INTEROP)/get-part.sh cyclonedx-gomod >/dev/null
+	CLAIMGATE_RELEASE=1 go test -count=1 -timeout 15m ./cmd/claimgate/internal/release
 
 .PHONY: clean
 clean: ## Remove what was built

