@@ -55,7 +55,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-page test-release ## What the gate is plugged into: all Envoy versions, a browser; the image
+test-hosts: test-envoys test-page test-chart test-release ## What the gate is plugged into: all Envoy versions, a browser; the Helm chart, the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -85,7 +85,7 @@ test-interop: build ## Identity providers, real ones, before the gate (docs/inte
 			echo "skipped: the tests of $$part, see above"; \
 		}; \
 	done
-	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m ./$(INTEROP)
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m -skip '^TestChart$$' ./$(INTEROP)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)
@@ -150,6 +150,19 @@ release: ## Archives for PLATFORMS with checksums and SBOMs, into dist/release
 		rm -r $(RELEASE)/$$name; \
 	done; \
 	cd $(RELEASE) && sha256sum -- *.tar.gz *.cdx.json >claimgate_$(VERSION)_checksums.txt
+
+.PHONY: test-chart
+test-chart: ## The Helm chart: lint, what it makes, schemas; installed on a real API server
+	@for part in helm kwok crds kubernetes-schemas kube-apiserver; do \
+		timeout -k 10s 25m $(INTEROP)/get-part.sh $$part >/dev/null || { \
+			status=$$?; \
+			if [[ $$status != 3 || -n "$${CI:-}" ]]; then exit $$status; fi; \
+			echo "skipped: what needs $$part, see above"; \
+		}; \
+	done
+	CLAIMGATE_HELM=$$($(INTEROP)/get-part.sh helm)/helm CLAIMGATE_KUBERNETES_SCHEMAS=$$($(INTEROP)/get-part.sh kubernetes-schemas || true) \
+		go test -count=1 -timeout 5m ./charts
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 10m -run '^TestChart$$' ./$(INTEROP)
 
 .PHONY: test-release
 test-release: ## The image, built and run; builds that are the same bit for bit; a release
