@@ -113,7 +113,8 @@ type LogConfig struct {
 
 // TracingConfig says where traces go.
 type TracingConfig struct {
-	Endpoint string `json:"endpoint,omitempty" later:"yes"`
+	// Where traces go: URL of an OpenTelemetry collector that takes OTLP over gRPC, such as http://127.0.0.1:4317. Left out: what the variable OTEL_EXPORTER_OTLP_ENDPOINT of the daemon says; without either there are no traces.
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // MetadataConfig adds to the dynamic metadata that other Envoy filters can read.

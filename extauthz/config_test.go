@@ -152,6 +152,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 		TokenCache: TokenCacheConfig{MaxEntries: new(5000), MaxBytes: new(Size(64 << 10))},
 		Admin:      AdminConfig{Listen: "0.0.0.0:9001", Expose: true, PProf: true},
 		Log:        LogConfig{Level: "debug", Format: "text", Decisions: "all", Subject: &no},
+		Tracing:    TracingConfig{Endpoint: "https://collector.example:4317"},
 		Metadata:   MetadataConfig{Claims: []string{"email", "/realm_access/roles"}},
 		Issuers: []IssuerConfig{
 			{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimgate/claimgate/oidc"
 )
@@ -25,6 +26,9 @@ type Options struct {
 	Clock func() time.Time
 	// Registerer gets the metrics; nil means none are exported.
 	Registerer prometheus.Registerer
+	// TracerProvider gets a span of each check that the gRPC service answers; nil
+	// means none are made.
+	TracerProvider trace.TracerProvider
 	// Version is shown in claimgate_build_info; "" means what the Go tool
 	// recorded in the binary.
 	Version string
@@ -39,6 +43,8 @@ type Gate struct {
 	started  time.Time
 	metrics  *metrics
 	log      *decisionLog
+	tracing  atomic.Pointer[tracing]       // nil without traces
+	fetches  recentFetches                 // for traces
 	set      atomic.Pointer[policySet]     // loaded once for each request; stored with reloading held
 	trouble  atomic.Pointer[reloadTrouble] // nil while the configuration file is the one in force
 	draining atomic.Bool
@@ -70,6 +76,7 @@ func newGate(cfg *Config, opts Options) (*Gate, error) {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
 	g.log = newDecisionLog(g.logger)
+	g.tracing.Store(newTracing(opts.TracerProvider))
 	set, err := g.build(cfg, &oidc.Validator{})
 	if err != nil {
 		return nil, err
@@ -108,6 +115,12 @@ func (g *Gate) Run(ctx context.Context) error {
 	defer writer.Wait()
 	defer cancel()
 	return g.set.Load().validator.Run(ctx)
+}
+
+// fetched is the validator's OnFetch.
+func (g *Gate) fetched(e oidc.FetchEvent) {
+	g.metrics.fetched(e)
+	g.fetches.add(e)
 }
 
 // Close ends what the gate has started and waits for it.
@@ -193,7 +206,7 @@ func (g *Gate) build(cfg *Config, before *oidc.Validator) (*policySet, error) {
 		Cache:            oidc.CacheConfig{MaxEntries: cfg.TokenCache.maxEntries(), MaxBytes: cfg.TokenCache.maxBytes()},
 		MaxVerifications: cfg.Server.MaxVerifications,
 		Clock:            g.clock,
-		Logger:           g.logger, OnFetch: g.metrics.fetched,
+		Logger:           g.logger, OnFetch: g.fetched,
 	}
 	var err error
 	if vc.Issuers, err = cfg.ValidatorIssuers(); err != nil {

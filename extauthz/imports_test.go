@@ -19,8 +19,9 @@ func TestImports(t *testing.T) {
 		"cel.dev/cel-go":                         {"condition.go", "conditiontypes.go"},
 		"go.yaml.in/yaml":                        {"yaml.go", "configpage.go"},
 		"github.com/prometheus/client_golang":    {"metrics.go", "gate.go", "admin.go", "serve.go"},
+		"go.opentelemetry.io/otel":               {"trace.go", "gate.go", "serve.go"},
 		"github.com/envoyproxy/go-control-plane": {"decode.go", "response.go", "server.go", "serve.go", "wirerequest.go", "wirecodec.go"},
-		"google.golang.org/grpc":                 {"server.go", "serve.go", "wirecodec.go"},
+		"google.golang.org/grpc":                 {"server.go", "serve.go", "wirecodec.go", "trace.go"},
 		"google.golang.org/protobuf":             {"response.go", "wirerequest.go", "wireanswer.go"},
 		"google.golang.org/genproto":             {"response.go"},
 	}

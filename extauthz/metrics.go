@@ -104,7 +104,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.checks, m.duration, m.inFlight, m.fetches, m.fetchDuration, m.reloads}
 }
 
-// fetched counts a fetch; it is the validator's OnFetch.
+// fetched counts a fetch.
 func (m *metrics) fetched(e oidc.FetchEvent) {
 	m.fetches.WithLabelValues(e.IssuerName, string(e.Kind), string(e.Result)).Inc()
 	if !m.manyIssuers.Load() {

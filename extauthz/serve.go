@@ -18,6 +18,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -45,6 +46,10 @@ type ServeOptions struct {
 	// after the first, for what is outside the gate, such as the log's level. It is
 	// to be read only.
 	Reloaded func(*Config)
+	// Tracing, if set, is asked with the configuration of the start, and with each
+	// that was put in force later, where spans go from now on; nil means nowhere. A
+	// provider of before is not used for checks that begin after the call.
+	Tracing func(TracingConfig) trace.TracerProvider
 }
 
 const (
@@ -77,6 +82,18 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		return err
 	}
 	defer gate.Close()
+	traceTo := func(c TracingConfig) {
+		if opts.Tracing != nil {
+			gate.tracing.Store(newTracing(opts.Tracing(c)))
+		}
+	}
+	traceTo(cfg.Tracing)
+	applied := func(c *Config) {
+		traceTo(c.Tracing)
+		if opts.Reloaded != nil {
+			opts.Reloaded(c)
+		}
+	}
 	certificates, err := newServerTLS(gate, logger)
 	if err != nil {
 		return err
@@ -119,7 +136,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 	failed := make(chan error, 2)
 	running.Go(func() { _ = gate.Run(gateCtx) })
 	running.Go(func() {
-		watchFiles(gateCtx, newConfigWatch(opts.ConfigFile, gate, logger, opts.Reloaded), certificates, opts.Reload)
+		watchFiles(gateCtx, newConfigWatch(opts.ConfigFile, gate, logger, applied), certificates, opts.Reload)
 	})
 	running.Go(func() {
 		if err := grpcServer.Serve(listener); err != nil {

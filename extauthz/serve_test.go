@@ -34,13 +34,18 @@ func startDaemon(t *testing.T, config string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveDaemon(t, cfg, ServeOptions{})
+}
+
+// serveDaemon runs Serve with opts until the test is over.
+func serveDaemon(t *testing.T, cfg *Config, opts ServeOptions) *daemon {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{stop: cancel, ended: make(chan error, 1)}
 	type addresses struct{ listen, admin net.Addr }
 	ready := make(chan addresses, 1)
-	go func() {
-		d.ended <- Serve(ctx, cfg, ServeOptions{Ready: func(l, a net.Addr) { ready <- addresses{l, a} }})
-	}()
+	opts.Ready = func(l, a net.Addr) { ready <- addresses{l, a} }
+	go func() { d.ended <- Serve(ctx, cfg, opts) }()
 	select {
 	case err := <-d.ended:
 		cancel()
@@ -53,6 +58,7 @@ func startDaemon(t *testing.T, config string) *daemon {
 		if a.admin != nil {
 			d.admin = "http://" + a.admin.String()
 		}
+		var err error
 		if d.client, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
 			t.Fatal(err)
 		}

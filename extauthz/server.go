@@ -38,7 +38,7 @@ func (s *server) Check(ctx context.Context, req *authv3.CheckRequest) (resp *aut
 	var isHTTP bool
 	defer func() {
 		if cause := recover(); cause != nil {
-			resp = respond(g.contain(cause, &r, start), nil)
+			resp = respond(g.contain(ctx, cause, &r, start), nil)
 		}
 	}()
 	set := g.set.Load()
@@ -57,7 +57,7 @@ func (s *server) checkWire(ctx context.Context, data []byte) (answer []byte) {
 	w := newWireRequest() // not given back after a panic
 	defer func() {
 		if cause := recover(); cause != nil {
-			answer = encodeAnswer(g.contain(cause, &w.request, start), nil)
+			answer = encodeAnswer(g.contain(ctx, cause, &w.request, start), nil)
 		}
 	}()
 	set := g.set.Load()
@@ -85,15 +85,22 @@ func (s *policySet) answer(ctx context.Context, r *Request, isHTTP bool) Decisio
 }
 
 // contain makes a denial of a recovered panic, and counts and reports it.
-func (g *Gate) contain(cause any, r *Request, start time.Time) Decision {
+func (g *Gate) contain(ctx context.Context, cause any, r *Request, start time.Time) Decision {
 	d := Decision{reason: oidc.Internal}
 	if r.Headers != nil {
 		d.plainText = isGRPC(r.Headers)
 	}
 	g.panicked(cause)
-	now := g.clock()
-	g.metrics.checked(d, now, now.Sub(start))
+	g.count(ctx, d, start, g.clock())
 	return d
+}
+
+// count counts and traces one decision.
+func (g *Gate) count(ctx context.Context, d Decision, start, now time.Time) {
+	g.metrics.checked(d, now, now.Sub(start))
+	if t := g.tracing.Load(); t != nil {
+		t.checked(ctx, d, start, now, &g.fetches)
+	}
 }
 
 // panicked reports a recovered panic. A panic's value can hold anything, also
@@ -108,10 +115,10 @@ func (g *Gate) panicked(cause any) {
 		slog.String("cause", text), slog.String("stack", string(debug.Stack())))
 }
 
-// observe counts and records one decision.
+// observe counts, traces and records one decision.
 func (g *Gate) observe(ctx context.Context, set *policySet, r *Request, d Decision, start time.Time) {
 	now := g.clock()
-	g.metrics.checked(d, now, now.Sub(start))
+	g.count(ctx, d, start, now)
 	if !set.records.wants(d.Allowed()) {
 		return
 	}

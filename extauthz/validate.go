@@ -79,6 +79,7 @@ func (c *Config) validate(f *faults) {
 	c.Server.validate(f)
 	c.TokenCache.validate(f)
 	c.validateAdmin(f)
+	c.Tracing.validate(f)
 	validateClaimNames(f, "metadata.claims", c.Metadata.Claims)
 	validateIssuers(c.Issuers, f)
 	c.validateAudiences(f)

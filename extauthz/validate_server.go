@@ -82,6 +82,18 @@ func (c *Config) validateAdmin(f *faults) {
 	}
 }
 
+func (c *TracingConfig) validate(f *faults) {
+	const p = fieldPath("tracing.endpoint")
+	if c.Endpoint == "" || f.broken(p) {
+		return
+	}
+	if hasUserinfo(c.Endpoint) {
+		f.add(p, textUserinfo)
+	} else if err := CheckCollectorURL(c.Endpoint); err != nil {
+		f.add(p, "%s %v", quote(c.Endpoint), err)
+	}
+}
+
 // listenAddress is where a server listens: a socket, or a host and a port.
 type listenAddress struct {
 	socket string

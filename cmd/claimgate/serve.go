@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
 
 	"github.com/claimgate/claimgate/extauthz"
@@ -27,6 +28,9 @@ on without a log if nobody reads that any more.
 The configuration file is read again every server.reloadInterval, and at once on
 SIGHUP. A change that is good is put in force in one step; one that is not changes
 nothing: the log says what is wrong, and 'claimgate validate' says all of it.
+
+Traces go to the OpenTelemetry collector that tracing.endpoint or the variable
+OTEL_EXPORTER_OTLP_ENDPOINT names, by OTLP over gRPC; without either there are none.
 
 ` + exitCodesHelp,
 		Example: `  claimgate serve --config claimgate.yaml`,
@@ -58,8 +62,12 @@ nothing: the log says what is wrong, and 'claimgate validate' says all of it.
 			beside.Go(func() { paceCollector(ctx) })
 			reload := make(chan struct{}, 1)
 			beside.Go(func() { passOn(ctx, hangups, reload) })
+			logger := slog.New(handler)
+			spans := &tracers{fallback: os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), logger: logger}
+			defer spans.close()
+			otel.SetErrorHandler(&collectorTrouble{logger: logger})
 			return extauthz.Serve(ctx, cfg, extauthz.ServeOptions{
-				Logger: slog.New(handler), Version: version,
+				Logger: logger, Version: version, Tracing: spans.use,
 				ConfigFile: file, Reload: reload, Reloaded: func(c *extauthz.Config) { handler.use(c.Log) },
 			})
 		},
