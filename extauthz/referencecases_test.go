@@ -129,6 +129,7 @@ func TestTheGateAgreesWithTheReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bePatient(cfg)
 	gate, err := NewGate(cfg, Options{Clock: func() time.Time { return w.now }})
 	if err != nil {
 		t.Fatal(err)

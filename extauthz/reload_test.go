@@ -50,7 +50,7 @@ func (b *lockedBuffer) take() string {
 	return b.buf.String()
 }
 
-const reloadIssuer = "issuers: [{issuer: $ISSUER, name: main, audiences: [api]}]\n"
+const reloadIssuer = "server: {checkTimeout: 10s}\nissuers: [{issuer: $ISSUER, name: main, audiences: [api]}]\n"
 
 func newReloadable(t *testing.T, config string) *reloadable {
 	t.Helper()
@@ -220,7 +220,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 		"not UTF-8":     {func(r *reloadable) { r.write(good + "\n# \xff\n") }, "UTF-8"},
 		"too large":     {func(r *reloadable) { r.write(good + "\n#" + strings.Repeat("x", maxConfigSize)) }, "larger than"},
 		"duration out of range": {func(r *reloadable) {
-			r.write(good + "\nserver: {checkTimeout: 1h}\n")
+			r.write(strings.Replace(good, "10s", "1h", 1))
 		}, "server.checkTimeout: "},
 		"no such policy issuer": {func(r *reloadable) { r.write(reloadIssuer + "policies: [{name: all, issuers: [nobody]}]") }, "nobody"},
 		"two issuers of a name": {func(r *reloadable) {
@@ -325,8 +325,8 @@ func TestAFileThatComesLateIsWaitedFor(t *testing.T) {
 
 func TestWhatOnlyARestartChangesIsReportedAndKept(t *testing.T) {
 	r := newReloadable(t, reloadIssuer+"policies: [{name: all}]")
-	r.write(reloadIssuer + `policies: [{name: all, realm: new}]
-server: {listen: "127.0.0.1:1", maxConnectionAge: 1h, tls: {certFile: a, keyFile: b}}
+	r.write(strings.Replace(reloadIssuer, "{checkTimeout: 10s}", `{listen: "127.0.0.1:1", maxConnectionAge: 1h, tls: {certFile: a, keyFile: b}}`, 1) +
+		`policies: [{name: all, realm: new}]
 admin: {listen: "127.0.0.1:2"}
 `)
 	out := r.look()

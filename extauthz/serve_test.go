@@ -40,6 +40,7 @@ func startDaemon(t *testing.T, config string) *daemon {
 // serveDaemon runs Serve with opts until the test is over.
 func serveDaemon(t *testing.T, cfg *Config, opts ServeOptions) *daemon {
 	t.Helper()
+	bePatient(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &daemon{stop: cancel, ended: make(chan error, 1)}
 	type addresses struct{ listen, admin net.Addr }

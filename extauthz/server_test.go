@@ -59,6 +59,7 @@ func newTestGate(t testing.TB, config string) *testGate {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bePatient(cfg)
 	g := &testGate{issuer: issuer, log: &syncBuffer{}, registry: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewJSONHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if g.Gate, err = NewGate(cfg, Options{Clock: clock, Logger: logger, Registerer: g.registry, Version: "test"}); err != nil {
@@ -67,6 +68,14 @@ func newTestGate(t testing.TB, config string) *testGate {
 	t.Cleanup(g.Close)
 	g.server = &server{gate: g.Gate}
 	return g
+}
+
+// bePatient gives checks more time than the default, unless cfg says how much: how
+// fast the machine is that runs the tests is not their subject.
+func bePatient(cfg *Config) {
+	if cfg.Server.checkTimeout() == defaultCheckTimeout {
+		cfg.Server.CheckTimeout = Duration(10 * time.Second)
+	}
 }
 
 const oneIssuer = `

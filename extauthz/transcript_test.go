@@ -132,9 +132,7 @@ func (s *script) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if cfg.Server.CheckTimeout == Duration(defaultCheckTimeout) {
-		cfg.Server.CheckTimeout = Duration(10 * time.Second) // a slow machine is not the subject
-	}
+	bePatient(cfg)
 	gate, err := NewGate(cfg, Options{Clock: func() time.Time { return s.now }, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		s.t.Fatal(err)
