@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -77,6 +78,9 @@ func TestTenantsWithOneKeySet(t *testing.T) {
 		cfg.Issuers[0].Issuer = "urn:example:{tenant}"
 		cfg.Issuers[0].JWKSURL = issuer.URLOf(oidctest.JWKS)
 		cfg.Issuers[0].Tenants.Pattern = "t[0-9]+"
+		other := cfg.Issuers[0]
+		other.Issuer, other.Name = "urn:other:{tenant}", "other"
+		cfg.Issuers = append(cfg.Issuers, other)
 	})
 	for i := range 5 {
 		token, err := v.Validate(t.Context(), issuer.Token(map[string]any{"iss": fmt.Sprint("urn:example:t", i)}), oidc.Requirement{})
@@ -88,6 +92,34 @@ func TestTenantsWithOneKeySet(t *testing.T) {
 	if n := issuer.Requests(); n != 1 {
 		t.Errorf("%d requests, want one", n)
 	}
+	token, err := v.Validate(t.Context(), issuer.Token(map[string]any{"iss": "urn:other:t1"}), oidc.Requirement{})
+	if err != nil || token.IssuerName != "other" || token.Tenant != "t1" {
+		t.Errorf("%+v, %v: of the second issuer that has tenants", token, err)
+	}
+	wantReason(t, "a claim that is wrong for every issuer", v, issuer.Token(map[string]any{"iss": "urn:example:t1", "sub": 5}), oidc.InvalidClaim)
+}
+
+func TestAKeyOfOneTenantIsForThatTenant(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	key := oidctest.NewKey("ES256", "bound")
+	jwk := key.JWK()
+	jwk["issuer"] = "urn:example:mine"
+	text, err := json.Marshal(jwk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer.PublishRaw(string(text))
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers[0].Issuer = "urn:example:{tenant}"
+		cfg.Issuers[0].JWKSURL = issuer.URLOf(oidctest.JWKS)
+		cfg.Issuers[0].Tenants.Allow = []string{"mine", "theirs"}
+	})
+	by := func(tenant string) string {
+		return issuer.Token(map[string]any{"iss": "urn:example:" + tenant}, oidctest.SignWith(key))
+	}
+	wantReason(t, "the tenant of the key", v, by("mine"), "")
+	wantReason(t, "another tenant", v, by("theirs"), oidc.UnknownKey)
 }
 
 func TestTenantsOfOneEntraIssuer(t *testing.T) {

@@ -92,6 +92,10 @@ func TestATokenIsReadIntoFields(t *testing.T) {
 	if token.Principal() != issuer.URL+"/alice" || (&oidc.Token{Issuer: "x"}).Principal() != "" {
 		t.Errorf("principal %s", token.Principal())
 	}
+	bare, err := v.Validate(t.Context(), issuer.Token(map[string]any{"iat": oidctest.Omit, "jti": oidctest.Omit}), oidc.Requirement{})
+	if err != nil || !bare.IssuedAt.IsZero() || bare.ID != "" {
+		t.Errorf("%+v, %v: without iat and jti", bare, err)
+	}
 	name, _ := oidc.ParseClaimName("/aud/1")
 	if claim, ok := token.Claims.Get(name); !ok || claim.Text() != "api" {
 		t.Errorf("claim /aud/1 is %q", claim.Text())
@@ -447,6 +451,36 @@ func TestExplainTellsEachStep(t *testing.T) {
 	}
 	if got, want := explain(issuer.Token(map[string]any{"aud": "x"})), "shape true, header true, claims true, issuer true, algorithm true, type true, claim types true, time true, audience false"; got != want {
 		t.Errorf("a wrong audience: %s", got)
+	}
+	for step, token := range map[string]string{"signature": issuer.Token(nil, oidctest.Forged()), "key": issuer.Token(nil, oidctest.KeyID("other"))} {
+		if got := explain(token); !strings.HasSuffix(got, ", "+step+" false") {
+			t.Errorf("the last step must be %s: %s", step, got)
+		}
+	}
+}
+
+func TestExplainTellsWhoseATokenIs(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers = append(cfg.Issuers, oidc.IssuerConfig{
+			Issuer: "urn:example:{tenant}", Name: "many", JWKSURL: issuer.URLOf(oidctest.JWKS), AnyAudience: true,
+			Tenants: oidc.TenantsConfig{Allow: []string{"acme"}},
+		})
+	})
+	for iss, want := range map[string]string{
+		issuer.URL:         fmt.Sprintf("iss is %q, configured as shop", issuer.URL),
+		"urn:example:acme": `iss is "urn:example:acme", tenant "acme" of the issuer configured as many`,
+	} {
+		var got string
+		_, err := v.Validate(t.Context(), issuer.Token(map[string]any{"iss": iss}), oidc.Requirement{Explain: func(s oidc.Step) {
+			if s.Name == "issuer" {
+				got = s.Detail
+			}
+		}})
+		if err != nil || got != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
 	}
 }
 
