@@ -44,7 +44,7 @@ func TestChart(t *testing.T) {
 	t.Run("the restricted Pod Security Standard lets the pods in", func(t *testing.T) {
 		c.must(t, `kubectl create namespace restricted
 			kubectl label namespace restricted pod-security.kubernetes.io/enforce=restricted
-			helm install gate charts/claimgate --namespace restricted -f charts/claimgate/ci/minimal-values.yaml --wait --timeout 2m
+			helm install gate charts/claimgate --namespace restricted -f charts/claimgate/ci/minimal-values.yaml --wait
 			helm uninstall gate --namespace restricted --wait`)
 	})
 

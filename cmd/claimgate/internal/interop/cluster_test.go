@@ -71,6 +71,8 @@ current-context: test
 {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n%d", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": "n%d", "topology.kubernetes.io/zone": "%s"}}}
 E`, i, i, zone))
 	}
+	// With an etcd that knows no progress requests, Debian's for one, the API server ends
+	// kwok's watches, and kwok asks again ever later: a rolling update takes two minutes.
 	flags := []string{filepath.Join(kwok, "kwok"), "--kubeconfig", config, "--manage-all-nodes=true", "--server-address", "127.0.0.1:" + freePort(t)}
 	for _, kind := range []string{"node/fast/node-*.yaml", "node/heartbeat/node-*.yaml", "pod/fast/pod-*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(kwok, "stage", kind))
