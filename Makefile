@@ -55,7 +55,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-page test-chart test-release ## What the gate is plugged into: all Envoy versions, a browser; the Helm chart, the image
+test-hosts: test-envoys test-page test-alerts test-chart test-release ## What the gate is plugged into: all Envoy versions, a browser, alerts; the Helm chart, the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -68,6 +68,15 @@ test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-require
 		echo "Envoy $$version" && \
 		(cd cmd/claimgate/internal/e2e && CLAIMGATE_E2E=1 ../../../../bin/e2e.test) || exit 1; \
 	done
+
+.PHONY: test-alerts
+test-alerts: ## The alerts and the dashboard's queries, by a real promtool
+	@promtool=$$(charts/observability/get-promtool.sh) || { \
+		status=$$?; \
+		if [[ $$status != 3 || -n "$${CI:-}" ]]; then exit $$status; fi; \
+		echo "skipped: there is no promtool, see above"; exit 0; \
+	}; \
+	CLAIMGATE_PROMTOOL=$$promtool go test -count=1 -run 'Alert|Dashboard|503' ./charts
 
 .PHONY: test-page
 test-page: ## The status page in a headless Chromium, which CHROMIUM names or PATH has
