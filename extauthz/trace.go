@@ -48,9 +48,8 @@ func (t *tracing) checked(ctx context.Context, d Decision, start, end time.Time,
 		otelattr.String("claimgate.issuer", d.issuer),
 		otelattr.String("claimgate.reason", string(reason)),
 	)
-	switch reason.Class() {
-	case oidc.ClassInternal, oidc.ClassUnavailable: // a denial is no error: it is what the gate is for
-		span.SetStatus(codes.Error, string(reason))
+	if class := reason.Class(); class == oidc.ClassInternal || class == oidc.ClassUnavailable {
+		span.SetStatus(codes.Error, string(reason)) // any other denial is no error: it is what the gate is for
 	}
 	for _, e := range fetches.endedSince(start, d.issuer) {
 		_, fetch := t.tracer.Start(inSpan, "fetch "+string(e.Kind), trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(e.Start))
