@@ -429,6 +429,53 @@ func TestKeysThatCameMeanwhileAreLookedAt(t *testing.T) {
 	})
 }
 
+func TestKeysThatCameDuringTheSignatureCheckAreLookedAt(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		b.warm()
+		time.Sleep(youngKeys)
+		_, newer := ecJWK(t, "a", elliptic.P256())
+		good, came := signedBy(t, newer), false
+		b.want(b.ask("a", func(key crypto.PublicKey) bool {
+			if !came {
+				b.keys.mu.Lock()
+				defer b.keys.mu.Unlock()
+				came = b.keys.publish(fetched{set: mustSet(t, newer), life: time.Hour}, time.Now())
+			}
+			return good(key)
+		}), "")
+		b.wantFetches(1, 0)
+	})
+}
+
+func TestFirstTokenDoesNotWaitForTheScheduledFetch(t *testing.T) {
+	inBubble(t, KeysConfig{}, func(b *bench) {
+		b.keys.mu.Lock()
+		b.keys.setDue(time.Hour)
+		b.keys.mu.Unlock()
+		b.warm()
+	})
+}
+
+func TestRefusalsSayWhetherTheIssuerCouldBeAsked(t *testing.T) {
+	for _, tt := range []struct {
+		result      outcome
+		asked, down Reason // if the issuer was asked; if it is down
+	}{
+		{noKeys, KeysUnavailable, KeysUnavailable},
+		{unknown, UnknownKey, KeysUnavailable},
+		{unfit, UnknownKey, KeysUnavailable},
+		{ambiguous, UnknownKey, UnknownKey},
+		{forged, BadSignature, BadSignature},
+	} {
+		if _, got, err := tt.result.refusal(nil); got != tt.asked || !errors.Is(err, tt.result.cause()) {
+			t.Errorf("%v: %q, %v, want %q", tt.result.cause(), got, err, tt.asked)
+		}
+		if _, got, err := tt.result.refusal(errDown); got != tt.down || !errors.Is(err, tt.result.cause()) {
+			t.Errorf("%v, and the issuer is down: %q, %v, want %q", tt.result.cause(), got, err, tt.down)
+		}
+	}
+}
+
 func TestOneIssuersTroubleDoesNotDelayAnother(t *testing.T) {
 	inBubble(t, KeysConfig{}, func(b *bench) {
 		slow := &fakeIssuer{hold: make(chan struct{})}

@@ -55,7 +55,11 @@ func TestTurnsAreBounded(t *testing.T) {
 }
 
 func TestTheDefaultBoundIsByProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	s := newTurns()
+	if got := runtime.GOMAXPROCS(0); got != 3 || cap(s.work) != 3 {
+		t.Errorf("%d at work at once, on %d processors; want 3", cap(s.work), got)
+	}
 	s.bound(0)
 	if got, want := s.most.Load(), int64(256*runtime.GOMAXPROCS(0)); got != want {
 		t.Errorf("%d, want %d", got, want)

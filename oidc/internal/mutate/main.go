@@ -1,7 +1,10 @@
 // Command mutate breaks the library on purpose, in one place at a time, and
 // reports the breaks that no test notices.
 //
-//	go run ./oidc/internal/mutate [-list] [-only TEXT] [-waivers FILE] FILE...
+//	go run ./oidc/internal/mutate [-list] [-only TEXT] [-waivers FILE] FILE[:FUNCTION,...]...
+//
+// Functions that are named after a file are the only ones of it to be mutated: a
+// method is TYPE.NAME.
 //
 // Every condition is made true and made false, && and || are exchanged, so are
 // operators of arithmetic and of comparison at their boundary, constants are one

@@ -112,7 +112,9 @@ func mutate(dir string, files []string) (map[string][]byte, []*mutant, error) {
 		return nil, nil, err
 	}
 	sources := map[string][]byte{}
-	for _, name := range files {
+	for _, named := range files {
+		name, only, some := strings.Cut(named, ":")
+		missing := strings.Split(only, ",")
 		file := parsed[filepath.Base(name)]
 		if file == nil {
 			return nil, nil, fmt.Errorf("%s is not in %s", name, dir)
@@ -122,9 +124,22 @@ func mutate(dir string, files []string) (map[string][]byte, []*mutant, error) {
 		}
 		m.file = filepath.Base(name)
 		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil {
-				m.function(f)
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Body == nil {
+				continue
 			}
+			m.fn = functionName(f)
+			at := slices.Index(missing, m.fn)
+			if some && at < 0 {
+				continue
+			}
+			if some {
+				missing = slices.Delete(missing, at, at+1)
+			}
+			m.function(f)
+		}
+		if some && len(missing) > 0 {
+			return nil, nil, fmt.Errorf("%s has no function %s", name, strings.Join(missing, ", "))
 		}
 		var out bytes.Buffer
 		if err := format.Node(&out, m.set, file); err != nil {
@@ -176,17 +191,21 @@ func (m *maker) load(dir string) (map[string]*ast.File, error) {
 	return parsed, err
 }
 
-func (m *maker) function(f *ast.FuncDecl) {
-	m.fn = f.Name.Name
+// functionName is the name of a function, or TYPE.NAME of a method.
+func functionName(f *ast.FuncDecl) string {
 	if f.Recv != nil {
 		of := f.Recv.List[0].Type
 		if star, ok := of.(*ast.StarExpr); ok {
 			of = star.X
 		}
 		if name, ok := of.(*ast.Ident); ok {
-			m.fn = name.Name + "." + m.fn
+			return name.Name + "." + f.Name.Name
 		}
 	}
+	return f.Name.Name
+}
+
+func (m *maker) function(f *ast.FuncDecl) {
 	m.text = map[ast.Node]string{}
 	forced := map[ast.Node]bool{} // conditions, to be made true and false
 	loops := map[ast.Node]bool{}  // of these, conditions of loops
