@@ -3,12 +3,14 @@
 #
 #   keycloak oidc-provider spring-authorization-server zitadel-op kube-apiserver
 #   node (a folder with the commands node and npm)
-#   helm kwok cyclonedx-gomod (the command of that name; kwok's stages beside it)
+#   helm kwok cyclonedx-gomod istiod (the command of that name; kwok's stages beside it)
+#   envoy-gateway (with egctl)
 #   kubernetes-schemas (JSON Schemas of its objects, a folder for each release)
 #   crds (definitions of the objects of Istio, Envoy Gateway, cert-manager, Prometheus)
 #
 # A part that is not in the user's cache is fetched or built, once, with the package
-# client of its language: minutes for kube-apiserver, seconds for the others. What is
+# client of its language: minutes for kube-apiserver, istiod and envoy-gateway, seconds
+# for the others. What is
 # fetched is pinned here and in the part's folder; docs/dependencies.md says by what
 # it is checked. The cache may be deleted at any time. Progress goes to standard error.
 #
@@ -21,6 +23,9 @@ keycloak_sha256=dd9834c023460be856f731423d86228c23b5d002194a2064642bec0cc6573eaa
 helm=helm.sh/helm/v3/cmd/helm@v3.22.0
 kwok=sigs.k8s.io/kwok/cmd/kwok@v0.8.0
 cyclonedx_gomod=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+# Istio tags no versions that Go can fetch.
+istiod=istio.io/istio/pilot/cmd/pilot-discovery@v0.0.0-20260827124520-eed52ebb66ad
+envoy_gateway=github.com/envoyproxy/gateway/cmd/envoy-gateway@v1.9.1
 crds="istio.io/api@v1.32.0/kubernetes/customresourcedefinitions.gen.yaml
 github.com/envoyproxy/gateway@v1.9.1/charts/gateway-helm/charts/crds/crds/gatewayapi-crds.yaml
 github.com/envoyproxy/gateway@v1.9.1/charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_*.yaml
@@ -102,6 +107,8 @@ kube-apiserver)
 helm) dir=$cache/${helm##*@v} ;;
 kwok) dir=$cache/${kwok##*@v} ;;
 cyclonedx-gomod) dir=$cache/${cyclonedx_gomod##*@v} ;;
+istiod) dir=$cache/${istiod##*@v} ;;
+envoy-gateway) dir=$cache/${envoy_gateway##*@v} ;;
 kubernetes-schemas)
     dir=$cache/$kubernetes_validate
     need python3 python3
@@ -147,7 +154,7 @@ build_go() {
         nice go build -buildvcs=false -trimpath -ldflags "$*" -o "$new/$part" .
 }
 
-# install_go builds a command of a published Go module, which Go's checksum database
+# install_go builds commands of a published Go module, which Go's checksum database
 # checks with all that it needs. GOFLAGS of ours, -mod=readonly for one, are not for it.
 install_go() {
     say "building $1, once"
@@ -222,6 +229,16 @@ kwok)
     chmod -R u+w "$new/stage"
     ;;
 cyclonedx-gomod) install_go "$cyclonedx_gomod" ;;
+istiod)
+    say "building istiod (5 to 10 minutes)"
+    install_go "$istiod"
+    mv "$new/pilot-discovery" "$new/istiod"
+    ;;
+envoy-gateway)
+    say "building Envoy Gateway (5 to 10 minutes)"
+    install_go "$envoy_gateway"
+    run env -C "$work" GOBIN="$new" GOFLAGS= GOWORK=off nice go install -ldflags "-s -w" "${envoy_gateway%/envoy-gateway@*}/egctl@${envoy_gateway##*@}"
+    ;;
 kubernetes-schemas)
     say "fetching the schemas of Kubernetes' objects (23 MB)"
     echo "kubernetes-validate==$kubernetes_validate --hash=sha256:$kubernetes_validate_sha256" >"$work/requirements.txt"
