@@ -49,8 +49,9 @@ type Gate struct {
 	trouble  atomic.Pointer[reloadTrouble] // nil while the configuration file is the one in force
 	draining atomic.Bool
 
-	reloading sync.Mutex // held while a set is made and put in force; no check waits for it
-	closed    bool       // guarded by reloading
+	reloading    sync.Mutex // held while a set is made and put in force; no check waits for it
+	closed       bool       // guarded by reloading
+	certificates *serverTLS // guarded by reloading; nil unless Serve listens with TLS
 }
 
 // NewGate returns a gate for cfg, or all that is wrong with cfg in a

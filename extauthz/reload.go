@@ -22,6 +22,10 @@ const warmTime = 2 * time.Second
 // ctx ends, if [Gate.Run] is running. The tokens of an issuer that is gone are
 // refused from then on, the cached ones too.
 //
+// Under [Serve], a cfg whose server.tls names other files than the one before is
+// wrong if these cannot be used, or if their certificate is not valid now while
+// the one in force is.
+//
 // What only a restart can change (server.listen, admin.listen,
 // server.maxConnectionAge, TLS on or off) stays as it was, and a log line says
 // so. Later changes of cfg have no effect. One Reload runs at a time.
@@ -34,6 +38,10 @@ func (g *Gate) Reload(ctx context.Context, cfg *Config) error {
 	defer g.reloading.Unlock()
 	before := g.set.Load()
 	kept := keepForRestart(before.config, valid)
+	certificates, err := g.certificates.changed(before.config.Server.TLS, valid.Server.TLS)
+	if err != nil {
+		return err
+	}
 	next, err := g.build(valid, before.validator)
 	if err != nil {
 		return err
@@ -46,6 +54,7 @@ func (g *Gate) Reload(ctx context.Context, cfg *Config) error {
 		return errors.New("extauthz: the gate is closed")
 	}
 	g.set.Store(next)
+	g.certificates.take(certificates)
 	g.metrics.configured(len(valid.Issuers))
 	g.metrics.forget(before.config, valid)
 	// Checks that run still hold the old set, and its keys at hand stay usable.

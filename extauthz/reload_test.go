@@ -266,6 +266,45 @@ func TestABadFileChangesNothing(t *testing.T) {
 	}
 }
 
+// The same for the files of server.tls, which only a gate that listens reads.
+func TestAFileThatNamesAnUnusableCertificateChangesNothing(t *testing.T) {
+	server := serverPair(t, "server")
+	g := newTLSGate(t, server, "", nil)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(g.gate.metrics.reloads)
+	r := &reloadable{T: t, dir: g.dir, gate: g.gate, registry: registry}
+	file := func(certFile, access string) []byte {
+		return []byte("server: {tls: {certFile: " + certFile + ", keyFile: server.key}}\npolicies: [{name: all, access: " + access + "}]")
+	}
+	g.put("gate.yaml", file("server.pem", "public"))
+	r.watch = newConfigWatch(r.file(), g.gate, slog.New(slog.NewTextHandler(&r.log, nil)), nil)
+	r.watch.look(t.Context())
+	hash := g.gate.set.Load().hash
+
+	g.put("gate.yaml", file("renewed.pem", "deny"))
+	out := r.look()
+	if n := strings.Count(out, "\n"); n != 1 || !strings.Contains(out, "the old one stays in force") || !strings.Contains(out, "server.tls.certFile: ") {
+		t.Errorf("log: %s", out)
+	}
+	if out := r.look(); out != "" {
+		t.Errorf("still missing is news again: %s", out)
+	}
+	if got := r.reloads(); got != "success 0, failure 1" {
+		t.Error(got)
+	}
+	if g.gate.set.Load().hash != hash {
+		t.Error("a part of it is in force")
+	}
+	// The certificate comes a moment after the configuration that names it.
+	g.put("renewed.pem", server.certPEM)
+	if out := r.look(); !strings.Contains(out, "the configuration was reloaded") {
+		t.Errorf("log: %s", out)
+	}
+	if got := g.gate.set.Load().config.Policies[0].Access; got != AccessDeny {
+		t.Errorf("access %s", got)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -94,7 +94,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 			opts.Reloaded(c)
 		}
 	}
-	certificates, err := newServerTLS(gate, logger)
+	certificates, err := gate.serveTLS()
 	if err != nil {
 		return err
 	}

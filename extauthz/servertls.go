@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,27 +27,31 @@ type serverTLS struct {
 	gate   *Gate
 	logger *slog.Logger
 
-	current atomic.Pointer[tls.Config] // nil until the first good look
+	current atomic.Pointer[tls.Config]
 
-	// Used by whoever looks; one at a time.
-	loaded  digest // of the settings and files that current is made of
-	trouble string // why the files on disk are not used, "" if they are
+	loaded  digest // guarded by gate.reloading: of the settings and files that current is made of
+	trouble string // guarded by gate.reloading: why the files on disk are not used, "" if they are
 
 	refused atomic.Int64 // unix second in which a refused client was logged last
 }
 
-// newServerTLS reads the files of server.tls, nil if there is none.
-func newServerTLS(gate *Gate, logger *slog.Logger) (*serverTLS, error) {
-	if gate.set.Load().config.Server.TLS == nil {
+// serveTLS reads the files of server.tls, which the gate uses from then on. It
+// returns nil if there are none.
+func (g *Gate) serveTLS() (*serverTLS, error) {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	files := g.set.Load().config.Server.TLS
+	if files == nil {
 		return nil, nil
 	}
-	s := &serverTLS{gate: gate, logger: logger}
-	cfg, sum, err := s.read()
+	s := &serverTLS{gate: g, logger: g.logger}
+	first, err := s.read(files)
 	if err != nil {
 		return nil, err
 	}
-	s.current.Store(cfg)
-	s.loaded = sum
+	s.current.Store(first.config)
+	s.loaded = first.sum
+	g.certificates = s
 	return s, nil
 }
 
@@ -68,14 +73,9 @@ func (s *serverTLS) look() {
 	if s == nil {
 		return
 	}
-	cfg, sum, err := s.read()
-	switch {
-	case err == nil && sum == s.loaded:
-		s.trouble = ""
-		return
-	case err == nil:
-		err = s.worse(cfg)
-	}
+	s.gate.reloading.Lock()
+	defer s.gate.reloading.Unlock()
+	next, err := s.next(s.gate.set.Load().config.Server.TLS)
 	if err != nil {
 		if text := err.Error(); text != s.trouble {
 			s.trouble = text
@@ -83,9 +83,45 @@ func (s *serverTLS) look() {
 		}
 		return
 	}
-	s.current.Store(cfg)
-	s.loaded, s.trouble = sum, ""
-	s.logger.Info("server.tls was reloaded", slog.Time("notAfter", cfg.Certificates[0].Leaf.NotAfter))
+	s.take(next)
+}
+
+// changed returns what the files of a new configuration make, nil if it names
+// the same ones as that before: then look finds out whether they have changed,
+// and a renewal gone wrong does not hold up the rest of the configuration.
+func (s *serverTLS) changed(before, next *ServerTLSConfig) (*tlsFiles, error) {
+	if s == nil || reflect.DeepEqual(before, next) {
+		return nil, nil
+	}
+	return s.next(next)
+}
+
+// next reads files and says why they do not replace those in force.
+func (s *serverTLS) next(files *ServerTLSConfig) (*tlsFiles, error) {
+	next, err := s.read(files)
+	if err != nil {
+		return nil, err
+	}
+	if next.sum != s.loaded {
+		if err := s.worse(next.config); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// take puts files in force; nil and those that are already change nothing.
+func (s *serverTLS) take(next *tlsFiles) {
+	if next == nil {
+		return
+	}
+	s.trouble = ""
+	if next.sum == s.loaded {
+		return
+	}
+	s.current.Store(next.config)
+	s.loaded = next.sum
+	s.logger.Info("server.tls was reloaded", slog.Time("notAfter", next.config.Certificates[0].Leaf.NotAfter))
 }
 
 // worse says why the certificate in cfg is no improvement.
@@ -103,10 +139,14 @@ func validAt(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
 }
 
-// read makes a configuration of the files that server.tls names now, and a
-// digest of all that it is made of.
-func (s *serverTLS) read() (*tls.Config, digest, error) {
-	files := s.gate.set.Load().config.Server.TLS
+// tlsFiles is what the files of server.tls make.
+type tlsFiles struct {
+	config *tls.Config
+	sum    digest // of all that config is made of
+}
+
+// read reads the files that server.tls names.
+func (s *serverTLS) read(files *ServerTLSConfig) (*tlsFiles, error) {
 	h := sha256.New()
 	file := func(field, path string) ([]byte, error) {
 		data, err := readPEMFile(field, path)
@@ -115,15 +155,15 @@ func (s *serverTLS) read() (*tls.Config, digest, error) {
 	}
 	cert, err := file("server.tls.certFile", files.CertFile)
 	if err != nil {
-		return nil, digest{}, err
+		return nil, err
 	}
 	key, err := file("server.tls.keyFile", files.KeyFile)
 	if err != nil {
-		return nil, digest{}, err
+		return nil, err
 	}
 	pair, err := tls.X509KeyPair(cert, key) // its errors quote nothing of the key
 	if err != nil {
-		return nil, digest{}, fmt.Errorf("server.tls: %s and %s are no certificate with its key: %w", files.CertFile, files.KeyFile, err)
+		return nil, fmt.Errorf("server.tls: %s and %s are no certificate with its key: %w", files.CertFile, files.KeyFile, err)
 	}
 	cfg := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
@@ -133,11 +173,11 @@ func (s *serverTLS) read() (*tls.Config, digest, error) {
 	if files.ClientCAFile != "" {
 		roots, err := file("server.tls.clientCAFile", files.ClientCAFile)
 		if err != nil {
-			return nil, digest{}, err
+			return nil, err
 		}
 		cfg.ClientCAs = x509.NewCertPool()
 		if !cfg.ClientCAs.AppendCertsFromPEM(roots) {
-			return nil, digest{}, fmt.Errorf("server.tls.clientCAFile: %s has no certificate in PEM form", files.ClientCAFile)
+			return nil, fmt.Errorf("server.tls.clientCAFile: %s has no certificate in PEM form", files.ClientCAFile)
 		}
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 		// A resumed session would pass by a CA that has been replaced.
@@ -146,7 +186,7 @@ func (s *serverTLS) read() (*tls.Config, digest, error) {
 		cfg.VerifyConnection = func(state tls.ConnectionState) error { return s.acceptClient(state, names) }
 		fmt.Fprintf(h, "%q", names)
 	}
-	return cfg, digest(h.Sum(nil)), nil
+	return &tlsFiles{cfg, digest(h.Sum(nil))}, nil
 }
 
 // errClientName is what a client of another name gets to know: nothing.

@@ -77,6 +77,7 @@ func makePair(t *testing.T, name string, from, until time.Time, names ...string)
 type tlsGate struct {
 	*testing.T
 	dir   string
+	gate  *Gate
 	files *serverTLS
 	log   lockedBuffer
 	addr  string
@@ -97,7 +98,8 @@ func newTLSGate(t *testing.T, server pair, tlsFields string, files map[string][]
 	gate, err := NewGate(cfg, Options{Logger: logger})
 	must(t, err)
 	t.Cleanup(gate.Close)
-	g.files, err = newServerTLS(gate, logger)
+	g.gate = gate
+	g.files, err = gate.serveTLS()
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -192,6 +194,87 @@ func TestAnExpiredCertificateDoesNotReplaceAGoodOne(t *testing.T) {
 	old.put("server.key", expired.keyPEM)
 	if out := old.look(); !strings.Contains(out, "server.tls was reloaded") {
 		t.Errorf("log: %s", out)
+	}
+}
+
+// A configuration whose server.tls names files that cannot be used is a bad one:
+// nothing of it is put in force.
+func TestAConfigurationWithUnusableTLSFilesChangesNothing(t *testing.T) {
+	good, next := serverPair(t, "good"), serverPair(t, "next")
+	expired := makePair(t, "expired", time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))
+	config := func(tlsFields, access string) *Config {
+		return &Config{
+			Server:   ServerConfig{TLS: parseTLSFields(t, tlsFields)},
+			Policies: []PolicyConfig{{Name: "all", Access: Access(access)}},
+		}
+	}
+	for name, tc := range map[string]struct {
+		fields string
+		want   string
+	}{
+		"no such certificate": {"certFile: gone.pem, keyFile: server.key", "server.tls.certFile: "},
+		"no such key":         {"certFile: server.pem, keyFile: gone.key", "server.tls.keyFile: "},
+		"not a pair":          {"certFile: next.pem, keyFile: server.key", "are no certificate with its key"},
+		"no client CA":        {"certFile: server.pem, keyFile: server.key, clientCAFile: gone.pem", "server.tls.clientCAFile: "},
+		"no CA in it":         {"certFile: server.pem, keyFile: server.key, clientCAFile: server.key", "has no certificate in PEM form"},
+		"expired":             {"certFile: expired.pem, keyFile: expired.key", "which is not now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newTLSGate(t, good, "", map[string][]byte{
+				"next.pem": next.certPEM, "next.key": next.keyPEM, "expired.pem": expired.certPEM, "expired.key": expired.keyPEM,
+			})
+			hash := g.gate.set.Load().hash
+			bad := config(tc.fields, "deny")
+			bad.resolvePaths(g.dir)
+			g.log.take()
+			if err := g.gate.Reload(t.Context(), bad); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Reload: %v, want %q", err, tc.want)
+			}
+			if out := g.log.take(); out != "" {
+				t.Errorf("log: %s", out)
+			}
+			if g.gate.set.Load().hash != hash {
+				t.Error("a part of it is in force")
+			}
+			if got := g.check(good); got != "ok" {
+				t.Error(got)
+			}
+			// A good one takes over in the same step as the rest.
+			better := config("certFile: next.pem, keyFile: next.key", "deny")
+			better.resolvePaths(g.dir)
+			must(t, g.gate.Reload(t.Context(), better))
+			if out := g.log.take(); !strings.Contains(out, "server.tls was reloaded") {
+				t.Errorf("log: %s", out)
+			}
+			if got := g.check(next); got != "ok" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func parseTLSFields(t *testing.T, fields string) *ServerTLSConfig {
+	t.Helper()
+	cfg, err := ParseConfig("gate.yaml", []byte("server: {tls: {"+fields+"}}\npolicies: [{name: all, access: deny}]"))
+	must(t, err)
+	return cfg.Server.TLS
+}
+
+// A renewal that is half-way on disk does not hold up a change of the rest.
+func TestABrokenRenewalDoesNotHoldUpTheConfiguration(t *testing.T) {
+	server := serverPair(t, "server")
+	g := newTLSGate(t, server, "", nil)
+	g.put("server.key", serverPair(t, "other").keyPEM)
+	cfg := &Config{
+		Server:   ServerConfig{TLS: g.gate.set.Load().config.Server.TLS},
+		Policies: []PolicyConfig{{Name: "all", Access: AccessDeny}},
+	}
+	must(t, g.gate.Reload(t.Context(), cfg))
+	if got := g.gate.set.Load().config.Policies[0].Access; got != AccessDeny {
+		t.Errorf("access %s", got)
+	}
+	if got := g.check(server); got != "ok" {
+		t.Error(got)
 	}
 }
 
