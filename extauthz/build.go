@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -141,9 +140,7 @@ func buildPolicy(cfg *Config, pc *PolicyConfig, names *identityNames) (*policy, 
 			p.forward = forwardAlways
 		}
 	}
-	headers := maps.Clone(cfg.Headers)
-	maps.Copy(headers, pc.Headers) // the policy's win
-	if p.identity, err = newIdentityPlan(names, headers); err != nil {
+	if p.identity, err = newIdentityPlan(names, pc.allHeaders(cfg)); err != nil {
 		return fail(err)
 	}
 	return p, nil

@@ -8,8 +8,9 @@ import (
 )
 
 // weakened lists in what a configuration lets more through than the one before,
-// as far as that can be told without knowing the requests. Nothing is refused
-// for it: to weaken a gate is the operator's right, to do so unseen is not.
+// as far as that can be told without knowing the requests: where it cannot, a
+// change is reported that may be none. Nothing is refused for it: to weaken a
+// gate is the operator's right, to do so unseen is not.
 func weakened(before, after *Config) []string {
 	var list []string
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
@@ -23,123 +24,66 @@ func weakened(before, after *Config) []string {
 		}
 		ic.weaker(old, func(format string, args ...any) { say("issuer %s: "+format, append([]any{ic.Name}, args...)...) })
 	}
-	for i := range after.Policies {
-		pc := &after.Policies[i]
-		old := policyNamed(before, pc.Name)
-		if old == nil {
-			if pc.Access == AccessPublic || pc.Access == AccessOptional {
-				say("policy %s is new and lets requests without a token through", pc.Name)
-			}
-			continue
-		}
-		pc.weaker(old, func(format string, args ...any) { say("policy %s: "+format, append([]any{pc.Name}, args...)...) })
-	}
-	for i := range before.Policies {
-		pc := &before.Policies[i]
-		if policyNamed(after, pc.Name) == nil {
-			say("policy %s is gone: what it matched is decided by the policies after it, or refused", pc.Name)
-		}
-	}
+	weakerPolicies(before, after, say)
+	weakerHeaders(before, after, say)
 	if before.Server.PathParameters != after.Server.PathParameters && after.Server.PathParameters == PathParametersAllow {
 		say("server.pathParameters is allow")
 	}
 	if b, a := before.Server.TLS, after.Server.TLS; b != nil && a != nil {
-		if b.ClientCAFile != "" && a.ClientCAFile == "" {
+		switch {
+		case b.ClientCAFile == "":
+		case a.ClientCAFile == "":
 			say("server.tls demands no client certificate any more")
+		case a.ClientCAFile != b.ClientCAFile:
+			say("server.tls.clientCAFile is %s, and was %s", a.ClientCAFile, b.ClientCAFile)
 		}
-		if len(b.ClientNames) > 0 && (len(a.ClientNames) == 0 || extra(b.ClientNames, a.ClientNames) != nil) {
+		if a.ClientCAFile != "" && len(b.ClientNames) > 0 && (len(a.ClientNames) == 0 || extra(b.ClientNames, a.ClientNames) != nil) {
 			say("server.tls.clientNames accepts more clients")
 		}
+	}
+	if after.Admin.Expose && !before.Admin.Expose {
+		say("admin.expose: everybody who reaches admin.listen sees the pages for people")
+	}
+	if after.Admin.PProf && !before.Admin.PProf {
+		say("admin.pprof: profiles of the process can be read at admin.listen")
 	}
 	return list
 }
 
-func (c *IssuerConfig) weaker(old *IssuerConfig, say func(string, ...any)) {
-	if c.Issuer != old.Issuer {
-		say("issuer is %s, and was %s", c.Issuer, old.Issuer)
+// weakerHeaders looks at the identity headers of the whole file: one that is in
+// it no more is not removed any more from what a client sends.
+func weakerHeaders(before, after *Config, say func(string, ...any)) {
+	if lost := extra(identityHeaders(after), identityHeaders(before)); lost != nil {
+		say("headers %q are no identity headers any more: what a client sends in them goes upstream", lost)
 	}
-	if more := extra(old.Aliases, c.Aliases); more != nil {
-		say("aliases has %q more", more)
+	otherValues(before.Headers, after.Headers, say)
+}
+
+// identityHeaders returns the names under any headers of the file and those that
+// are cleaned in any case.
+func identityHeaders(c *Config) []string {
+	all := maps.Clone(defaultHeaders)
+	maps.Copy(all, c.Headers)
+	for i := range c.Policies {
+		maps.Copy(all, c.Policies[i].Headers)
 	}
-	switch {
-	case c.AnyAudience && !old.AnyAudience:
-		say("any audience is accepted")
-	case len(old.Audiences) > 0 && extra(old.Audiences, c.Audiences) != nil:
-		say("audiences has %q more", extra(old.Audiences, c.Audiences))
-	}
-	for _, list := range []struct {
-		field    string
-		old, now []string
-	}{
-		{"algorithms", texts(old.Algorithms), texts(c.Algorithms)},
-		{"tokenTypes", old.TokenTypes, c.TokenTypes},
-	} {
-		switch {
-		case list.old == nil:
-		case list.now == nil:
-			say("%s is not limited any more", list.field)
-		case extra(list.old, list.now) != nil:
-			say("%s has %q more", list.field, extra(list.old, list.now))
+	return slices.Sorted(maps.Keys(all))
+}
+
+// otherValues names headers that tell upstreams something else than before.
+func otherValues(old, now map[string]string, say func(string, ...any)) {
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if was, ok := old[name]; ok && was != now[name] {
+			say("headers: %s is %s, and was %s", name, now[name], was)
 		}
-	}
-	if c.IDTokens && !old.IDTokens {
-		say("ID tokens are accepted")
-	}
-	if c.Insecure && !old.Insecure {
-		say("plain http is allowed")
-	}
-	if c.leeway() > old.leeway() {
-		say("leeway is %s, and was %s", Duration(c.leeway()), Duration(old.leeway()))
-	}
-	if old.MaxLifetime > 0 && (c.MaxLifetime == 0 || c.MaxLifetime > old.MaxLifetime) {
-		say("maxLifetime is longer, or gone")
-	}
-	if c.Keys.maxStale() > old.Keys.maxStale() {
-		say("keys.maxStale is %s, and was %s", Duration(c.Keys.maxStale()), Duration(old.Keys.maxStale()))
-	}
-	if more := lostRules(old.Require, c.Require); more != nil {
-		say("require demands less of %q", more)
 	}
 }
 
-func (c *PolicyConfig) weaker(old *PolicyConfig, say func(string, ...any)) {
-	if openness(c.Access) > openness(old.Access) {
-		say("access is %s, and was %s", c.Access, old.Access)
+// another says that a field has another value, whatever that lets through.
+func another[T any](say func(string, ...any), field string, old, now T) {
+	if !reflect.DeepEqual(old, now) {
+		say("%s is another one, or gone", field)
 	}
-	if old.Issuers != nil && (c.Issuers == nil || extra(old.Issuers, c.Issuers) != nil) {
-		say("tokens of more issuers are accepted")
-	}
-	if old.Audiences != nil && c.Audiences != nil && extra(old.Audiences, c.Audiences) != nil {
-		say("audiences has %q more", extra(old.Audiences, c.Audiences))
-	}
-	if less := extra(c.Scopes, old.Scopes); less != nil {
-		say("scopes %q are not demanded any more", less)
-	}
-	for _, list := range []struct {
-		field    string
-		old, now []string
-	}{{"anyScope", old.AnyScope, c.AnyScope}, {"roles", old.Roles, c.Roles}} {
-		if list.old != nil && (list.now == nil || extra(list.old, list.now) != nil) {
-			say("%s demands less", list.field)
-		}
-	}
-	if less := lostRules(old.Claims, c.Claims); less != nil {
-		say("claims demands less of %q", less)
-	}
-	if old.When != "" && old.When != c.When {
-		say("when is another condition, or gone")
-	}
-	if c.CORSPreflight && !old.CORSPreflight {
-		say("CORS preflights are let through")
-	}
-	if !reflect.DeepEqual(old.Match, c.Match) {
-		say("match is another one")
-	}
-}
-
-// openness orders what a policy lets through.
-func openness(a Access) int {
-	return slices.Index([]Access{AccessDeny, AccessToken, AccessOptional, AccessPublic}, a)
 }
 
 // extra returns what now has and old has not, nil if nothing.
