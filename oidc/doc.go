@@ -50,6 +50,15 @@
 // or by Issuer and Subject together, never by Subject alone: issuers hand out
 // the same subjects.
 //
+// # ID tokens and other messages
+//
+// What an issuer signs for a client is verified with the same keys by methods of
+// their own, so that one kind never passes for another: [Validator.ValidateIDToken],
+// [Validator.ValidateLogoutToken], and for signed answers
+// [Validator.ValidateAuthorizationResponse], [Validator.ValidateUserInfo] and
+// [Validator.ValidateIntrospection]. They are for those who write a client; package
+// oidc/client calls them. A [Decrypter] opens what is encrypted.
+//
 // # Refusals
 //
 // Each refusal is an [*Error] whose [Reason] says exactly what was wrong, for

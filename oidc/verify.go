@@ -269,20 +269,23 @@ func (iss *issuer) checkType(c compact) *Error {
 type tokenTimes struct {
 	exp, nbf, iat  int64
 	hasNBF, hasIAT bool
+	issued         int64   // iat, rounded down
 	lifetime       float64 // exp - iat without rounding; if hasIAT
 }
 
 // endOfTime is the first second of the year 10000.
 const endOfTime = 253402300800
 
-// readClaims fills tok from the claims and returns the times.
-func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
+// readTimes reads the times of a token. Without exp it lasts for ever, if it may.
+func readTimes(c Claims, lasting bool) (tokenTimes, *Error) {
 	var times tokenTimes
 	exp, hasEXP, err := numericDate(c, "exp")
 	if err != nil {
 		return times, err
 	}
-	if !hasEXP || exp == 0 {
+	if !hasEXP && lasting {
+		exp = endOfTime
+	} else if exp == 0 {
 		return times, invalidClaim("exp", "missing or zero")
 	}
 	nbf, hasNBF, err := numericDate(c, "nbf")
@@ -293,13 +296,21 @@ func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
 	if err != nil {
 		return times, err
 	}
-	times = tokenTimes{
+	return tokenTimes{
 		exp: int64(math.Floor(exp)), nbf: int64(math.Ceil(nbf)), iat: int64(math.Ceil(iat)),
-		hasNBF: hasNBF, hasIAT: hasIAT, lifetime: exp - iat,
+		hasNBF: hasNBF, hasIAT: hasIAT, issued: int64(iat), lifetime: exp - iat,
+	}, nil
+}
+
+// readClaims fills tok from the claims and returns the times.
+func (iss *issuer) readClaims(c Claims, tok *Token) (tokenTimes, *Error) {
+	times, err := readTimes(c, false)
+	if err != nil {
+		return times, err
 	}
 	tok.Expiry = time.Unix(times.exp, 0)
-	if hasIAT {
-		tok.IssuedAt = time.Unix(int64(iat), 0)
+	if times.hasIAT {
+		tok.IssuedAt = time.Unix(times.issued, 0)
 	}
 	for _, name := range [...]string{"sub", "client_id", "azp", "jti"} {
 		if v, ok := c.Top(name); ok && v.Kind() != KindString {

@@ -51,6 +51,11 @@ var zeros = map[string]func(t *testing.T){
 		defer v.Close()
 		want(t, "a token at a validator without issuers", reasonOf(t, v, "a.b.c"), oidc.MalformedToken)
 	},
+	"DecryptionKey": func(t *testing.T) {
+		_, err := oidc.NewDecrypter(oidc.DecryptionKey{})
+		want(t, "refused", err != nil, true)
+	},
+	"Decrypter": nil, // see TestEncryptedMessagesNeedADecrypter
 	"Error": func(t *testing.T) {
 		e := &oidc.Error{}
 		want(t, "cannot know", errors.Is(e, oidc.ErrCannotKnow), true)
@@ -62,11 +67,22 @@ var zeros = map[string]func(t *testing.T){
 	"FetchKind":   nil,
 	"FetchResult": nil,
 	"HTTPConfig":  nil, // see IssuerConfig
+	"IDToken":     func(t *testing.T) { want(t, "subject", oidc.IDToken{}.Subject, "") },
+	"IDTokenRequirement": func(t *testing.T) {
+		v, err := oidc.NewValidator(oidc.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		_, err = v.ValidateIDToken(t.Context(), "a.b.c", oidc.IDTokenRequirement{})
+		want(t, "reason", oidc.ReasonOf(err), oidc.Internal)
+	},
 	"IssuerConfig": func(t *testing.T) {
 		v, err := oidc.NewValidator(oidc.Config{Issuers: []oidc.IssuerConfig{{}}})
 		want(t, "an issuer without a name", v == nil && err != nil, true)
 	},
 	"IssuerStatus": func(t *testing.T) { want(t, "usable", oidc.IssuerStatus{}.Usable, false) },
+	"KeyAlgorithm": nil, // see DecryptionKey
 	"KeysConfig":   nil, // see IssuerConfig
 	"Kind":         func(t *testing.T) { want(t, "kind", oidc.Kind(0), oidc.KindNull) },
 	"Diagnosis":    func(t *testing.T) { want(t, "keys", len(oidc.Diagnosis{}.Keys), 0) },
@@ -78,6 +94,8 @@ var zeros = map[string]func(t *testing.T){
 		want(t, "class", oidc.Reason("").Class(), oidc.ClassInternal)
 		want(t, "status", oidc.Reason("").Status(), 500)
 	},
+	"LogoutToken": func(t *testing.T) { want(t, "subject", oidc.LogoutToken{}.Subject, "") },
+	"Recipient":   nil, // see IDTokenRequirement
 	"Requirement": nil, // see Validator: every test that asks for nothing uses it
 	"Scalar": func(t *testing.T) {
 		for _, v := range []oidc.Value{{}, oidc.Claims{}.Object()} {
@@ -96,6 +114,8 @@ var zeros = map[string]func(t *testing.T){
 	"Validator": func(t *testing.T) {
 		var v oidc.Validator
 		_, err := v.Validate(t.Context(), "a.b.c", oidc.Requirement{})
+		want(t, "reason", oidc.ReasonOf(err), oidc.UnknownIssuer)
+		_, err = v.ValidateLogoutToken(t.Context(), "a.b.c", oidc.Recipient{Issuer: "https://id.example.com", ClientID: "app"})
 		want(t, "reason", oidc.ReasonOf(err), oidc.UnknownIssuer)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
