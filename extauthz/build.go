@@ -162,6 +162,13 @@ func (c *MatchConfig) build(allowParams bool) (matchEntry, error) {
 		}
 		e.paths = append(e.paths, pattern)
 	}
+	for _, text := range c.Routes {
+		route, err := ParseRoute(text)
+		if err != nil {
+			return e, err
+		}
+		e.routes = append(e.routes, route)
+	}
 	return e, nil
 }
 

@@ -285,8 +285,9 @@ type MatchConfig struct {
 	// Methods in upper case, compared exactly.
 	Methods []string `json:"methods,omitempty"`
 	// Path patterns: * is one whole segment, ** at the end any number of them.
-	Paths  []string `json:"paths,omitempty"`
-	Routes []string `json:"routes,omitempty" later:"yes"`
+	Paths []string `json:"paths,omitempty"`
+	// Routes of Envoy Gateway, KIND/NAMESPACE/NAME as in HTTPRoute/shop/orders. Needs includeRouteMetadata in the SecurityPolicy.
+	Routes []string `json:"routes,omitempty"`
 }
 
 // Access says what a policy wants of a request. The zero Access means

@@ -15,12 +15,6 @@ import (
 
 const configPage = "../docs/configuration.md"
 
-// documented is a configuration field as the types have it.
-type documented struct {
-	later bool
-	value any // the default, if it is a plain one
-}
-
 // TestConfigurationPage compares the fields and defaults in the page with those
 // of the types, in both directions.
 func TestConfigurationPage(t *testing.T) {
@@ -33,29 +27,22 @@ func TestConfigurationPage(t *testing.T) {
 	if !ok {
 		t.Fatal("the page has no section of what is not supported yet")
 	}
-	fields := map[string]documented{}
+	fields := map[string]any{} // to the default, if it is a plain one
 	collectFields(fields, "", reflect.ValueOf(loadGood(t, "smallest.yaml")).Elem())
 	rows := fieldRows(page)
 
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		field := fields[name]
+		value := fields[name]
 		defaultCell, ok := rows[name]
 		switch {
-		case field.later:
-			if !strings.Contains(later, "`"+name+"`") {
-				t.Errorf("%s is not among what is not supported yet", name)
-			}
-			if ok {
-				t.Errorf("%s is not supported yet, and has a row in a table", name)
-			}
 		case !ok:
 			t.Errorf("%s has no row in a table", name)
-		case field.value != nil && !strings.Contains(defaultCell, fmt.Sprintf("`%v`", field.value)):
-			t.Errorf("%s: the default in the page is %s, want `%v`", name, defaultCell, field.value)
+		case value != nil && !strings.Contains(defaultCell, fmt.Sprintf("`%v`", value)):
+			t.Errorf("%s: the default in the page is %s, want `%v`", name, defaultCell, value)
 		}
 	}
 	for name := range rows {
-		if field, ok := fields[name]; !ok || field.later {
+		if _, ok := fields[name]; !ok {
 			t.Errorf("the page has %s, the types do not", name)
 		}
 	}
@@ -137,7 +124,7 @@ func TestPresetTable(t *testing.T) {
 
 // collectFields names all fields: nested ones by their path, those of lists with
 // [] after the list's name.
-func collectFields(fields map[string]documented, prefix string, v reflect.Value) {
+func collectFields(fields map[string]any, prefix string, v reflect.Value) {
 	for i := range v.NumField() {
 		f, value := v.Type().Field(i), v.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -145,12 +132,11 @@ func collectFields(fields map[string]documented, prefix string, v reflect.Value)
 			continue
 		}
 		path := prefix + name
-		field := documented{later: f.Tag.Get("later") != ""}
+		var plain any
 		switch {
-		case field.later:
 		case f.Type.Kind() == reflect.Struct:
 			collectFields(fields, path+".", value)
-			if prefix != "" || !hasSupportedField(f.Type) {
+			if prefix != "" {
 				continue // no section of the page
 			}
 		case f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct:
@@ -164,16 +150,12 @@ func collectFields(fields map[string]documented, prefix string, v reflect.Value)
 			collectFields(fields, path+"[].", first)
 		case f.Type.Kind() == reflect.Map, f.Type.Kind() == reflect.Slice, name == "issuer", name == "name":
 		case f.Type.Kind() == reflect.Pointer && !value.IsNil():
-			field.value = value.Elem().Interface()
+			plain = value.Elem().Interface()
 		case f.Type.Kind() == reflect.Bool, f.Type.Kind() != reflect.Pointer && !value.IsZero():
-			field.value = value.Interface()
+			plain = value.Interface()
 		}
-		fields[path] = field
+		fields[path] = plain
 	}
-}
-
-func hasSupportedField(t reflect.Type) bool {
-	return slices.ContainsFunc(fieldsOf(t), func(f configField) bool { return !f.later })
 }
 
 // fieldRows returns the default cell of each field that has a row in a table

@@ -75,21 +75,33 @@ func (s *policySet) selectPolicy(r *Request, path requestPath, ex explainer) (*p
 		return p, Decision{}, true
 	}
 	for _, p := range s.policies {
-		fits, ambiguous := p.match.fits(r.Method, host, path)
+		fits, ambiguous := p.match.fits(r, host, path)
 		if ambiguous || fits && p.when.readsPath() && path.ambiguous {
 			return deny(oidc.AmbiguousPath, p.name, "policy %s would depend on how the path is read: %s", p.name, path.why)
 		}
 		if fits {
 			if ex != nil {
-				ex.step("policy", true, "%s, the first that matches %s %s%s", p.name, r.Method, host, path.matched)
+				ex.step("policy", true, "%s, the first that matches %s", p.name, matched(r, host, path))
 			}
 			return p, Decision{}, true
 		}
 		if ex != nil {
-			ex.step("policy", true, "%s does not match %s %s%s", p.name, r.Method, host, path.matched)
+			ex.step("policy", true, "%s does not match %s", p.name, matched(r, host, path))
 		}
 	}
-	return deny(oidc.NoPolicy, "", "no policy matches %s %s%s", r.Method, host, path.matched)
+	if ex == nil {
+		return deny(oidc.NoPolicy, "", "")
+	}
+	return deny(oidc.NoPolicy, "", "no policy matches %s", matched(r, host, path))
+}
+
+// matched describes what policies are matched with.
+func matched(r *Request, host string, path requestPath) string {
+	s := r.Method + " " + host + path.matched
+	for i, route := range r.Routes {
+		s += []string{" of ", " and "}[min(i, 1)] + route.String()
+	}
+	return s
 }
 
 // policyExtension is the key under which Envoy sends a policy's name.
@@ -263,8 +275,8 @@ func containsAll(have, want []string) bool {
 	return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(have, w) })
 }
 
-func containsAny(have, want []string) bool {
-	return slices.ContainsFunc(want, func(w string) bool { return slices.Contains(have, w) })
+func containsAny[T comparable](have, want []T) bool {
+	return slices.ContainsFunc(want, func(w T) bool { return slices.Contains(have, w) })
 }
 
 // noHeaders are the headers of a request without any.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 )
 
@@ -27,6 +28,7 @@ func decode(req *authv3.CheckRequest) (Request, bool) {
 		SourceAddress:   attributes.GetSource().GetAddress().GetSocketAddress().GetAddress(),
 		SourcePrincipal: attributes.GetSource().GetPrincipal(),
 		Context:         attributes.GetContextExtensions(),
+		Routes:          routesOf(attributes.GetRouteMetadataContext()),
 		ID:              http.GetId(),
 	}, true
 }
@@ -97,4 +99,39 @@ func (m *headerMap) Names(yield func(string) bool) {
 			return
 		}
 	}
+}
+
+// Where Envoy Gateway writes what a route was made of.
+const (
+	routeMetadataNamespace = "envoy-gateway"
+	routeResourcesKey      = "resources"
+	routeKindKey           = "kind"
+	routeNamespaceKey      = "namespace"
+	routeNameKey           = "name"
+)
+
+// maxRoutes is far more than Envoy Gateway names: it makes a route of one object.
+const maxRoutes = 16
+
+// routesOf reads a route's metadata. If any of it is not as Envoy Gateway writes
+// it, the request has no route: half of a list would be a guess.
+func routesOf(metadata *corev3.Metadata) []Route {
+	resources := metadata.GetFilterMetadata()[routeMetadataNamespace].GetFields()[routeResourcesKey].GetListValue().GetValues()
+	if len(resources) == 0 || len(resources) > maxRoutes {
+		return nil
+	}
+	routes := make([]Route, 0, len(resources))
+	for _, resource := range resources {
+		fields := resource.GetStructValue().GetFields()
+		r := Route{
+			Kind:      fields[routeKindKey].GetStringValue(),
+			Namespace: fields[routeNamespaceKey].GetStringValue(),
+			Name:      fields[routeNameKey].GetStringValue(),
+		}
+		if !r.whole() {
+			return nil
+		}
+		routes = append(routes, r)
+	}
+	return routes
 }

@@ -22,7 +22,7 @@ func TestImports(t *testing.T) {
 		"go.opentelemetry.io/otel":               {"trace.go", "gate.go", "serve.go"},
 		"github.com/envoyproxy/go-control-plane": {"decode.go", "response.go", "server.go", "serve.go", "wirerequest.go", "wirecodec.go"},
 		"google.golang.org/grpc":                 {"server.go", "serve.go", "wirecodec.go", "trace.go"},
-		"google.golang.org/protobuf":             {"response.go", "wirerequest.go", "wireanswer.go"},
+		"google.golang.org/protobuf":             {"response.go", "wirerequest.go", "wireroute.go", "wireanswer.go"},
 		"google.golang.org/genproto":             {"response.go"},
 	}
 	files, err := filepath.Glob("*.go")

@@ -7,6 +7,7 @@ import "slices"
 type matchEntry struct {
 	hosts   []hostPattern
 	methods []string
+	routes  []Route
 	paths   []pathPattern
 }
 
@@ -19,13 +20,13 @@ type matchList []matchEntry
 // reads it, so that no later and weaker policy may have a say.
 //
 // host is what canonicalHost returned.
-func (m matchList) fits(method, host string, path requestPath) (fits, ambiguous bool) {
+func (m matchList) fits(r *Request, host string, path requestPath) (fits, ambiguous bool) {
 	if len(m) == 0 {
 		return true, false
 	}
 	for i := range m {
 		e := &m[i]
-		if !e.fitsHost(host) || len(e.methods) > 0 && !slices.Contains(e.methods, method) {
+		if !e.fitsHost(host) || len(e.methods) > 0 && !slices.Contains(e.methods, r.Method) || !e.fitsRoute(r.Routes) {
 			continue
 		}
 		if len(e.paths) == 0 {
@@ -49,6 +50,12 @@ func (e *matchEntry) fitsHost(host string) bool {
 		}
 	}
 	return len(e.hosts) == 0
+}
+
+// fitsRoute reports whether one of the request's routes is wanted. A request
+// whose route is not known fits no entry that wants one.
+func (e *matchEntry) fitsRoute(routes []Route) bool {
+	return len(e.routes) == 0 || containsAny(routes, e.routes)
 }
 
 func (e *matchEntry) fitsPath(path string) bool {

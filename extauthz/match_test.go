@@ -66,7 +66,46 @@ func TestMatch(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			fits, ambiguous := tt.match.fits(tt.method, tt.host, parsePath(tt.target, false))
+			fits, ambiguous := tt.match.fits(&Request{Method: tt.method}, tt.host, parsePath(tt.target, false))
+			if fits != tt.fits || ambiguous != tt.ambiguous {
+				t.Errorf("got fits %t, ambiguous %t; want %t, %t", fits, ambiguous, tt.fits, tt.ambiguous)
+			}
+		})
+	}
+}
+
+// A client has no say in which route its request took.
+func TestMatchByRoute(t *testing.T) {
+	orders, carts := Route{"HTTPRoute", "shop", "orders"}, Route{"GRPCRoute", "shop", "carts"}
+	byRoute := matchList{{routes: []Route{orders, carts}}}
+	admin := entry(t, nil, nil, []string{"/admin/**"})
+	admin.routes = []Route{orders}
+	tests := []struct {
+		name            string
+		match           matchList
+		target          string
+		routes          []Route
+		fits, ambiguous bool
+	}{
+		{"the route fits", byRoute, "/", []Route{orders}, true, false},
+		{"any of the routes", byRoute, "/", []Route{carts}, true, false},
+		{"any of the request's", byRoute, "/", []Route{{"HTTPRoute", "shop", "x"}, carts}, true, false},
+		{"whatever the path is", byRoute, "/a//b", []Route{orders}, true, false},
+		{"no route is known", byRoute, "/", nil, false, false},
+		{"another name", byRoute, "/", []Route{{"HTTPRoute", "shop", "order"}}, false, false},
+		{"another namespace", byRoute, "/", []Route{{"HTTPRoute", "stage", "orders"}}, false, false},
+		{"another kind", byRoute, "/", []Route{{"GRPCRoute", "shop", "orders"}}, false, false},
+		{"routes have case", byRoute, "/", []Route{{"HTTPRoute", "shop", "Orders"}}, false, false},
+		{"the zero route", byRoute, "/", []Route{{}}, false, false},
+		{"no match wants a route", nil, "/", []Route{orders}, true, false},
+		{"route and path fit", matchList{admin}, "/admin/x", []Route{orders}, true, false},
+		{"another path", matchList{admin}, "/x", []Route{orders}, false, false},
+		{"another route, so the path is not asked", matchList{admin}, "/admin//x", []Route{carts}, false, false},
+		{"only the path is missing", matchList{admin}, "/admin//x", []Route{orders}, false, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fits, ambiguous := tt.match.fits(&Request{Method: "GET", Routes: tt.routes}, "x", parsePath(tt.target, false))
 			if fits != tt.fits || ambiguous != tt.ambiguous {
 				t.Errorf("got fits %t, ambiguous %t; want %t, %t", fits, ambiguous, tt.fits, tt.ambiguous)
 			}

@@ -34,12 +34,14 @@ policies:
 - {name: open, match: [{paths: ["/open/*"]}], access: optional}
 - {name: partner, match: [{paths: [/partner]}], issuers: [partner], audiences: [api, other], roles: [ops]}
 - {name: places, match: [{paths: [/places]}], tokenFrom: [{header: authorization, scheme: Bearer}, {cookie: s}, {query: t}]}
+- {name: routed, match: [{routes: [HTTPRoute/shop/a, GRPCRoute/shop/a], methods: [POST]}], access: optional}
 - {name: all, match: [{hosts: ["*.example.com"]}], claims: {tier: [gold, 1]}}
 `
 
 type refPolicy struct {
 	name, access       string
 	hosts, paths       string // regular expressions over the host, and over method and path; "" fits all
+	routes             string // and over method and route
 	issuers, audiences []string
 	scopes, roles      []string
 	tier, places       bool
@@ -52,6 +54,7 @@ var refPolicies = []refPolicy{
 	{name: "open", paths: `^\S+ /open/[^/]+$`, access: "optional"},
 	{name: "partner", paths: `^\S+ /partner$`, issuers: []string{"partner"}, audiences: []string{"api", "other"}, roles: []string{"ops"}},
 	{name: "places", paths: `^\S+ /places$`, places: true},
+	{name: "routed", routes: `^POST (HTTPRoute|GRPCRoute)/shop/a$`, access: "optional"},
 	{name: "all", hosts: `^([^.]+\.)+example\.com$`, tier: true},
 }
 
@@ -72,6 +75,11 @@ func (ref *reference) decide(r *Request, sent rawHeaders) (reason, policy string
 	path, ambiguous := refPath(r.Path)
 	for _, p := range refPolicies {
 		if p.hosts != "" && !regexp.MustCompile(p.hosts).MatchString(host) {
+			continue
+		}
+		if p.routes != "" && !slices.ContainsFunc(r.Routes, func(route Route) bool {
+			return regexp.MustCompile(p.routes).MatchString(r.Method + " " + route.String())
+		}) {
 			continue
 		}
 		if p.paths != "" && r.Path != "" && ambiguous {

@@ -89,6 +89,9 @@ func (w *referenceWorld) request() (*Request, rawHeaders) {
 		i := w.IntN(len(r.Path) + 1)
 		r.Path = r.Path[:i] + pick(w, "%2f", "%5C", `\`, "/../", "/./", "%2e%2e/", "//", ";x", "%3b", "#", "%23", "%00", "\x7f", "%61", "%41dmin", "%zz", "%", "%252e", "%2525", "%ff", "%c3%a9", "%C0%AF", "é", "?/admin", "?a=/../b;c", ":", "%3a") + r.Path[i:]
 	}
+	for range pick(w, 0, 0, 1, 2) {
+		r.Routes = append(r.Routes, pick(w, Route{"HTTPRoute", "shop", "a"}, Route{"GRPCRoute", "shop", "a"}, Route{"HTTPRoute", "shop", "b"}, Route{"HTTPRoute", "a", "shop"}, Route{}))
+	}
 	var h rawHeaders
 	add := func(name, value string) { h = append(h, Header{name, value}) }
 	for range pick(w, 0, 1, 1, 1, 1, 1, 1, 1, 2) {
@@ -137,6 +140,7 @@ func TestTheGateAgreesWithTheReference(t *testing.T) {
 	defer gate.Close()
 
 	seen := map[oidc.Reason]int{}
+	routed := 0
 	for i := range referenceCases {
 		r, sent := w.request()
 		reason, policy, set := ref.decide(r, sent)
@@ -158,7 +162,13 @@ func TestTheGateAgreesWithTheReference(t *testing.T) {
 				}
 			}
 			seen[d.Reason()]++
+			if d.Policy() == "routed" {
+				routed++
+			}
 		}
+	}
+	if routed == 0 {
+		t.Error("no case was about a route")
 	}
 	for _, reason := range []oidc.Reason{
 		oidc.ValidToken, oidc.Anonymous, oidc.Public, oidc.MissingToken, oidc.MalformedCredentials, oidc.MultipleCredentials, oidc.MalformedToken,

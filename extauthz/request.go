@@ -16,6 +16,7 @@ type Request struct {
 	SourceAddress   string            // address of the peer of the connection
 	SourcePrincipal string            // identity in the peer's certificate, "" without one
 	Context         map[string]string // Envoy's context_extensions
+	Routes          []Route           // what Envoy Gateway made the request's route of, empty if it does not say
 	ID              string            // Envoy's id of the stream; the same for a retried check
 }
 

@@ -85,8 +85,8 @@ func scalarSchema(t reflect.Type) *invopop.Schema {
 	return nil
 }
 
-// refineSchema says what the library cannot know: which fields are not supported
-// yet, the defaults, and that no text and few lists may be empty.
+// refineSchema says what the library cannot know: the defaults, and that no text
+// and few lists may be empty.
 func refineSchema(s *invopop.Schema, defaults reflect.Value) {
 	t := defaults.Type()
 	for i := range t.NumField() {
@@ -95,14 +95,8 @@ func refineSchema(s *invopop.Schema, defaults reflect.Value) {
 		switch {
 		case name == "" || !ok:
 			continue
-		case t.Field(i).Tag.Get("later") != "":
-			s.Properties.Delete(name)
-			continue
 		case t.Field(i).Type.Kind() == reflect.Struct:
 			refineSchema(property, defaults.Field(i))
-			if property.Properties.Len() == 0 { // everything in it is to come
-				s.Properties.Delete(name)
-			}
 			continue
 		}
 		refineProperty(property, defaults.Field(i), t.Field(i).Tag.Get("empty") == "")
@@ -198,7 +192,7 @@ func TestSchemaAcceptsGoodConfigs(t *testing.T) {
 func TestSchemaRefusesBadConfigs(t *testing.T) {
 	s := compileSchema(t)
 	for _, kind := range []string{
-		"unknown-field*", "type-*-for-*", "type-claim-*", "null-*", "empty-*", "not-yet-*", "log-*", "preset-*", "policy-access-*",
+		"unknown-field*", "type-*-for-*", "type-claim-*", "null-*", "empty-*", "log-*", "preset-*", "policy-access-*",
 		"duration-*", "size-fraction", "size-decimal-unit", "size-negative", "algorithm-*", "token-from-two-places", "name-upper-case",
 		"policies-missing", "policy-name-missing", "issuer-missing", "server-path-parameters",
 	} {

@@ -396,6 +396,12 @@ func (s *script) check(name string, lines []string) string {
 			case "context":
 				key, value, _ := strings.Cut(value, "=")
 				attributes.ContextExtensions = map[string]string{key: value}
+			case "route":
+				kind, rest, _ := strings.Cut(value, "/")
+				namespace, name, _ := strings.Cut(rest, "/")
+				attributes.RouteMetadataContext = routeMetadata(s.t, fmt.Sprintf(`{"envoy-gateway": {"resources": [{"kind": %q, "namespace": %q, "name": %q}]}}`, kind, namespace, name))
+			case "route-metadata":
+				attributes.RouteMetadataContext = routeMetadata(s.t, value)
 			case "principal":
 				attributes.Source.Principal = value
 			case "no-http":

@@ -145,6 +145,11 @@ func (c *PolicyConfig) validateMatch(f *faults, p fieldPath, allowParams bool) {
 				f.add(at.field("paths").index(j), "%v", err)
 			}
 		}
+		for j, s := range m.Routes {
+			if _, err := ParseRoute(s); s != "" && err != nil {
+				f.add(at.field("routes").index(j), "%v", err)
+			}
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func describe(r *Request, isHTTP bool) string {
 	if !isHTTP {
 		return "not HTTP"
 	}
-	s := fmt.Sprintf("%q %q %q %q %q %q %q %v", r.Method, r.Host, r.Path, r.Scheme, r.SourceAddress, r.SourcePrincipal, r.ID, len(r.Context))
+	s := fmt.Sprintf("%q %q %q %q %q %q %q %q %v", r.Method, r.Host, r.Path, r.Scheme, r.SourceAddress, r.SourcePrincipal, r.ID, r.Routes, len(r.Context))
 	for key, value := range sortedMap(r.Context) {
 		s += fmt.Sprintf(" %q=%q", key, value)
 	}
@@ -75,7 +75,13 @@ func FuzzWireRequest(f *testing.F) {
 	pipe.Attributes.Source = &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: "/p"}}}}
 	meta := checkRequest("/")
 	meta.Attributes.MetadataContext = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"x": {}}}
-	for _, req := range []*authv3.CheckRequest{{}, {Attributes: &authv3.AttributeContext{}}, full, list, both, pipe, meta, checkRequest("/", "Upper", "1", "upper", "2")} {
+	requests := []*authv3.CheckRequest{{}, {Attributes: &authv3.AttributeContext{}}, full, list, both, pipe, meta, checkRequest("/", "Upper", "1", "upper", "2")}
+	for _, text := range slices.Concat(wholeRoutes, brokenRoutes) {
+		if len(text) < 300 { // the fuzzer takes its time to make long ones shorter
+			requests = append(requests, routedRequest(f, text))
+		}
+	}
+	for _, req := range requests {
 		wire, err := proto.Marshal(req)
 		if err != nil {
 			f.Fatal(err)

@@ -19,6 +19,7 @@ type wireRequest struct {
 	data    []byte // owned by the request, and never changed
 	request Request
 	headers wireHeaders
+	routes  []Route
 }
 
 var wireRequests = sync.Pool{New: func() any { return new(wireRequest) }}
@@ -30,6 +31,7 @@ func newWireRequest() *wireRequest { return wireRequests.Get().(*wireRequest) }
 func (w *wireRequest) release() {
 	clear(w.headers.headerList)
 	w.headers.reset()
+	clear(w.routes)
 	w.data, w.request = nil, Request{}
 	wireRequests.Put(w)
 }
@@ -41,6 +43,7 @@ const (
 	numberSource  = 1 // of AttributeContext
 	numberRequest = 4
 	numberContext = 10
+	numberRoute   = 13
 
 	numberPeerAddress   = 1 // of Peer
 	numberPeerPrincipal = 4
@@ -60,6 +63,13 @@ const (
 	numberKey      = 1 // of a map's entry, and of HeaderValue
 	numberValue    = 2
 	numberRawValue = 3 // of HeaderValue
+
+	numberFilterMetadata = 1 // of Metadata
+	numberFields         = 1 // of Struct
+	numberText           = 3 // of Value
+	numberStruct         = 5
+	numberList           = 6
+	numberValues         = 1 // of ListValue
 )
 
 // read returns the request, and false if there are no HTTP attributes.
@@ -67,8 +77,10 @@ func (w *wireRequest) read(data []byte) (r *Request, isHTTP bool) {
 	w.data = data
 	w.request = Request{}
 	w.headers.reset()
+	w.routes = w.routes[:0]
 	if isHTTP, ok := w.check(wireReader{data: data, end: len(data)}); ok {
 		w.request.Headers = &w.headers
+		w.request.Routes = w.routes
 		return &w.request, isHTTP
 	}
 	return w.readFully()
@@ -126,7 +138,7 @@ func (w *wireRequest) check(r wireReader) (isHTTP, ok bool) {
 }
 
 func (w *wireRequest) attributes(r wireReader) (isHTTP, ok bool) {
-	source, request := false, false
+	source, request, route := false, false, false
 	for {
 		number, from, to, more := r.next()
 		if !more {
@@ -150,6 +162,9 @@ func (w *wireRequest) attributes(r wireReader) (isHTTP, ok bool) {
 				w.request.Context = map[string]string{}
 			}
 			w.request.Context[key] = value
+		case numberRoute:
+			ok = !route && w.routeMetadata(r.sub(from, to))
+			route = true
 		}
 		if !ok {
 			return false, false

@@ -340,27 +340,13 @@ func (d *yamlDecoder) decodeStruct(n *yaml.Node, p fieldPath, v reflect.Value) {
 	fields := fieldsOf(v.Type())
 	d.eachMember(n, p, func(m member) {
 		i := slices.IndexFunc(fields, func(f configField) bool { return f.name == m.name })
-		switch {
-		case i < 0:
+		if i < 0 {
 			d.unknownField(p, m, fields)
-		case fields[i].later:
-			d.notYet(m)
-		default:
-			d.decode(m.value, m.path, v.Field(fields[i].index))
+			return
 		}
+		d.decode(m.value, m.path, v.Field(fields[i].index))
 	})
 }
-
-// notYet refuses a field that is to come: each member by itself, if it has some.
-func (d *yamlDecoder) notYet(m member) {
-	if m.value.Kind != yaml.MappingNode || len(m.value.Content) == 0 {
-		d.addAt(m.key, m.path, notSupportedYet)
-		return
-	}
-	d.eachMember(m.value, m.path, d.notYet)
-}
-
-const notSupportedYet = "not supported yet"
 
 // eachMember calls yield with each member of a mapping that has a proper name.
 func (d *yamlDecoder) eachMember(n *yaml.Node, p fieldPath, yield func(m member)) {
@@ -408,9 +394,7 @@ type member struct {
 func (d *yamlDecoder) unknownField(parent fieldPath, m member, fields []configField) {
 	var names []string
 	for _, f := range fields {
-		if !f.later {
-			names = append(names, f.name)
-		}
+		names = append(names, f.name)
 	}
 	if near := nearest(m.name, names); near != "" {
 		d.addAt(m.key, m.path, "unknown field %s, did you mean %q?", quote(m.name), near)
@@ -427,14 +411,13 @@ func (d *yamlDecoder) unknownField(parent fieldPath, m member, fields []configFi
 type configField struct {
 	name  string
 	index int
-	later bool
 }
 
 func fieldsOf(t reflect.Type) []configField {
 	var fields []configField
 	for i := range t.NumField() {
 		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" {
-			fields = append(fields, configField{name, i, t.Field(i).Tag.Get("later") != ""})
+			fields = append(fields, configField{name, i})
 		}
 	}
 	return fields

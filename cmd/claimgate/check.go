@@ -25,7 +25,7 @@ import (
 type checkFlags struct {
 	config, addr     string
 	request          ask.Request
-	headers          []string
+	headers, routes  []string
 	token, tokenFile string
 	output           string
 	timeout          time.Duration
@@ -53,6 +53,9 @@ The token itself is never printed.
   # What does the gate that runs here say to a request without a token?
   claimgate check --addr 127.0.0.1:9191 --method POST --path /orders
 
+  # Which policy decides about requests of an HTTPRoute of Envoy Gateway?
+  claimgate check --config claimgate.yaml --route HTTPRoute/shop/orders --path /orders/7
+
   # A policy that Envoy names, a token from standard input, an answer for scripts
   fetch-token | claimgate check --config claimgate.yaml --context policy=admin --token-file - -o json`,
 		Args: noArgs,
@@ -69,6 +72,7 @@ The token itself is never printed.
 	flags.StringVar(&f.token, "token", "", "bearer token; better --token-file, since others can see a command line")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the bearer token, - for standard input")
 	flags.StringToStringVar(&f.request.Context, "context", nil, "Envoy's context extension KEY=VALUE, such as policy=NAME (repeatable)")
+	flags.StringArrayVar(&f.routes, "route", nil, "the request's route in Envoy Gateway, KIND/NAMESPACE/NAME")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
 	flags.Lookup("context").DefValue = "" // not "[]"
@@ -137,6 +141,13 @@ func (f *checkFlags) complete(stdin io.Reader) (credentials []string, err error)
 		case "authorization", "proxy-authorization", "cookie", "dpop":
 			credentials = append(credentials, secrets(h.Value)...)
 		}
+	}
+	for _, text := range f.routes {
+		route, err := extauthz.ParseRoute(text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--route: %w", err)}
+		}
+		f.request.Routes = append(f.request.Routes, route)
 	}
 	token := f.token
 	if strings.ContainsAny(token, blanksAndQuotes) {

@@ -11,6 +11,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/claimgate/claimgate/extauthz"
 	"github.com/claimgate/claimgate/oidc"
@@ -21,6 +22,7 @@ type Request struct {
 	Method, Host, Path, Scheme string
 	Headers                    []extauthz.Header // as the client sent them, in order
 	Context                    map[string]string // Envoy's context_extensions
+	Routes                     []extauthz.Route  // what Envoy Gateway made the route of
 }
 
 // Answer is a gate's answer.
@@ -97,10 +99,27 @@ func (r Request) proto() *authv3.CheckRequest {
 		headers.Headers = append(headers.Headers, &corev3.HeaderValue{Key: h.Name, RawValue: []byte(h.Value)})
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		ContextExtensions: r.Context,
+		ContextExtensions:    r.Context,
+		RouteMetadataContext: r.routeMetadata(),
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
 			Method: r.Method, Host: r.Host, Path: r.Path, Scheme: r.Scheme, HeaderMap: headers,
 		}},
+	}}
+}
+
+// routeMetadata tells the routes as Envoy Gateway does.
+func (r Request) routeMetadata() *corev3.Metadata {
+	if len(r.Routes) == 0 {
+		return nil
+	}
+	resources := &structpb.ListValue{}
+	for _, route := range r.Routes {
+		resources.Values = append(resources.Values, structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			"kind": structpb.NewStringValue(route.Kind), "namespace": structpb.NewStringValue(route.Namespace), "name": structpb.NewStringValue(route.Name),
+		}}))
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		"envoy-gateway": {Fields: map[string]*structpb.Value{"resources": structpb.NewListValue(resources)}},
 	}}
 }
 
@@ -120,7 +139,7 @@ func (r Request) all() []extauthz.Header {
 func Explain(ctx context.Context, gate *extauthz.Gate, r Request) (Answer, []oidc.Step) {
 	d, steps := gate.Explain(ctx, &extauthz.Request{
 		Method: r.Method, Host: r.Host, Path: r.Path, Scheme: r.Scheme,
-		Headers: headerList(r.all()), Context: r.Context,
+		Headers: headerList(r.all()), Context: r.Context, Routes: r.Routes,
 	})
 	a := Answer{
 		Allowed: d.Allowed(), Status: d.Status(), Reason: string(d.Reason()), Policy: d.Policy(),

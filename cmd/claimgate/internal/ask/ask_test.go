@@ -48,6 +48,7 @@ func TestCheckAndExplainAgree(t *testing.T) {
 server: {checkTimeout: 10s}
 issuers: [{issuer: "`+issuer.URL+`", name: shop, audiences: [api]}]
 policies:
+- {name: routed, match: [{routes: [HTTPRoute/shop/status]}], access: public}
 - {name: public, match: [{paths: [/public/**]}], access: public}
 - {name: orders, match: [{paths: [/orders/**]}]}
 `))
@@ -66,16 +67,19 @@ policies:
 		name    string
 		path    string
 		headers []extauthz.Header
+		routes  []extauthz.Route
 		reason  string
 	}{
-		{"no token", "/orders/7", nil, "missing_token"},
-		{"a token", "/orders/7", []extauthz.Header{token}, "valid_token"},
-		{"a token twice", "/orders/7", []extauthz.Header{token, token}, "multiple_credentials"},
-		{"public, with a forged twin", "/public/x", []extauthz.Header{{Name: "X_Auth_Subject", Value: "root"}}, "public"},
-		{"no policy", "/", nil, "no_policy"},
-		{"a forged token", "/orders/7", []extauthz.Header{{Name: "authorization", Value: "Bearer " + issuer.Token(nil, oidctest.Forged())}}, "bad_signature"},
+		{"no token", "/orders/7", nil, nil, "missing_token"},
+		{"a token", "/orders/7", []extauthz.Header{token}, nil, "valid_token"},
+		{"a token twice", "/orders/7", []extauthz.Header{token, token}, nil, "multiple_credentials"},
+		{"public, with a forged twin", "/public/x", []extauthz.Header{{Name: "X_Auth_Subject", Value: "root"}}, nil, "public"},
+		{"no policy", "/", nil, nil, "no_policy"},
+		{"a route", "/", nil, []extauthz.Route{{Kind: "HTTPRoute", Namespace: "shop", Name: "status"}}, "public"},
+		{"another route", "/", nil, []extauthz.Route{{Kind: "HTTPRoute", Namespace: "shop", Name: "x"}}, "no_policy"},
+		{"a forged token", "/orders/7", []extauthz.Header{{Name: "authorization", Value: "Bearer " + issuer.Token(nil, oidctest.Forged())}}, nil, "bad_signature"},
 	} {
-		r := ask.Request{Method: "GET", Host: "shop.example.com", Scheme: "https", Path: tt.path, Headers: tt.headers}
+		r := ask.Request{Method: "GET", Host: "shop.example.com", Scheme: "https", Path: tt.path, Headers: tt.headers, Routes: tt.routes}
 		explained, steps := ask.Explain(t.Context(), gate, r)
 		checked, err := ask.Check(t.Context(), conn, r)
 		if err != nil {
