@@ -2,19 +2,15 @@ package oidc
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 // Diagnosis is what one look at an issuer brought: facts, for a person or a program
@@ -243,8 +239,6 @@ func (k key) info() KeyInfo {
 			i.Algorithms = append(i.Algorithms, a)
 		}
 	}
-	if sum, err := (&jose.JSONWebKey{Key: k.pub}).Thumbprint(crypto.SHA256); err == nil {
-		i.Thumbprint = base64.RawURLEncoding.EncodeToString(sum)
-	}
+	i.Thumbprint, _ = Thumbprint(k.pub) // "" for none
 	return i
 }

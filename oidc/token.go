@@ -23,7 +23,7 @@ type Token struct {
 	Claims     Claims    // all claims, as they were signed
 
 	// bound says that the token has a cnf claim (RFC 7800): without a proof of
-	// possession it is worth nothing.
+	// possession it is worth nothing. See Proof.
 	bound bool
 }
 

@@ -533,6 +533,9 @@ type Requirement struct {
 	// Deadline ends the wait for keys, as the deadline of the context does, but
 	// costs nothing if there is no need to wait. Zero means none.
 	Deadline time.Time
+	// Proof is what the request offers in proof of possession. The zero Proof proves
+	// nothing: a token that is bound to a key or certificate is refused.
+	Proof Proof
 	// Explain, if set, is called with each step of the validation. It turns the
 	// token cache off for this call, so that every step is there.
 	Explain func(Step)
@@ -544,19 +547,17 @@ type Requirement struct {
 // requirement's deadline.
 //
 // It does not check what the caller may do: scopes, roles and the like are for
-// the caller of Validate. A token that is bound to a key or certificate (cnf)
-// is refused, since no proof is looked at.
+// the caller of Validate. A token that is bound to a key or certificate (cnf) is
+// refused unless the requirement's Proof proves possession of it. That is judged
+// for each request, whether the token was in the cache or not.
 func (v *Validator) Validate(ctx context.Context, token string, req Requirement) (*Token, error) {
 	tok, err := v.verify(ctx, token, req)
 	if err != nil {
 		return nil, err
 	}
-	ex := explainer(req.Explain)
-	if tok.bound {
-		return nil, ex.fail("binding", &Error{Reason: ProofMissing, Claim: "cnf", IssuerName: tok.IssuerName, Token: tok,
-			Err: errors.New("the token is bound to a key or certificate, and proofs are not accepted here")})
+	if err := req.Proof.check(ctx, token, tok, req.Explain); err != nil {
+		return nil, err
 	}
-	ex.ok("binding", "the token is not bound to a key (no cnf)")
 	return tok, nil
 }
 
