@@ -58,7 +58,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-page test-alerts test-chart test-release ## What the gate is plugged into: all Envoy versions, a browser, alerts; the Helm chart, the image
+test-hosts: test-envoys test-istio test-page test-alerts test-chart test-release ## What the gate is plugged into: all Envoy versions, Istio, a browser, alerts; the Helm chart, the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -97,7 +97,7 @@ test-interop: build ## Identity providers, real ones, before the gate (docs/inte
 			echo "skipped: the tests of $$part, see above"; \
 		}; \
 	done
-	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m -skip '^TestChart$$' ./$(INTEROP)
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m -skip '^Test(Chart|Istio)$$' ./$(INTEROP)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)
@@ -175,6 +175,17 @@ test-chart: ## The Helm chart: lint, what it makes, schemas; installed on a real
 	CLAIMGATE_HELM=$$($(INTEROP)/get-part.sh helm)/helm CLAIMGATE_KUBERNETES_SCHEMAS=$$($(INTEROP)/get-part.sh kubernetes-schemas || true) \
 		go test -count=1 -timeout 5m ./charts
 	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 10m -run '^TestChart$$' ./$(INTEROP)
+
+.PHONY: test-istio
+test-istio: build ## Istio: the files of envoy-config/istio by a real istiod, in a gateway and a sidecar
+	@for part in istiod kube-apiserver crds helm; do \
+		timeout -k 10s 20m $(INTEROP)/get-part.sh $$part >/dev/null || { \
+			status=$$?; \
+			if [[ $$status != 3 || -n "$${CI:-}" ]]; then exit $$status; fi; \
+			echo "skipped: what needs $$part, see above"; \
+		}; \
+	done
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 5m -run '^TestIstio$$' ./$(INTEROP)
 
 .PHONY: test-release
 test-release: ## The image, built and run; builds that are the same bit for bit; a release

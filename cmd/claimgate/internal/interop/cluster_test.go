@@ -17,16 +17,20 @@ import (
 // about objects: what is made of them, in which order, and when it counts as done.
 type cluster struct {
 	*kubernetes
-	env []string // with KUBECONFIG, and with helm and kubectl on PATH
-	dir string   // where commands run; the chart is in it as charts/claimgate
+	env []string // with KUBECONFIG, and with kubectl and maybe helm on PATH
+	dir string   // where commands run; charts and envoy-config are in it
+
+	home, config string // HOME of the programs, and their KUBECONFIG
+	control      string // the program that is all of the control plane
 }
 
-func startCluster(t *testing.T) *cluster {
+// startAPI starts an API server alone, and prepares commands to it: kubectl, and the
+// programs of further folders.
+func startAPI(t *testing.T, folders ...string) *cluster {
 	t.Helper()
-	helm, kwok, control := part(t, "helm"), part(t, "kwok"), filepath.Join(part(t, "kube-apiserver"), "kube-apiserver")
-	c := &cluster{kubernetes: startKubernetes(t), dir: t.TempDir()}
-	home := t.TempDir()
-	config := filepath.Join(home, "kubeconfig")
+	control := filepath.Join(part(t, "kube-apiserver"), "kube-apiserver")
+	c := &cluster{kubernetes: startKubernetes(t), dir: t.TempDir(), home: t.TempDir(), control: control}
+	c.config = filepath.Join(c.home, "kubeconfig")
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: %q, certificate-authority: %q}}]
@@ -35,20 +39,30 @@ contexts: [{name: test, context: {cluster: test, user: admin}}]
 current-context: test
 `, c.url, c.caFile, adminToken)
 	kubectl := fmt.Sprintf("#!/bin/sh\nexec %q kubectl \"$@\"\n", control)
-	charts, err := filepath.Abs("../../../../charts")
-	if err := errors.Join(err, os.Mkdir(filepath.Join(home, "bin"), 0o750), os.WriteFile(config, []byte(text), 0o600),
-		os.WriteFile(filepath.Join(home, "bin", "kubectl"), []byte(kubectl), 0o700), os.Symlink(charts, filepath.Join(c.dir, "charts"))); err != nil {
+	bin := filepath.Join(c.home, "bin")
+	root, err := filepath.Abs("../../../..")
+	if err := errors.Join(err, os.Mkdir(bin, 0o750), os.WriteFile(c.config, []byte(text), 0o600),
+		os.WriteFile(filepath.Join(bin, "kubectl"), []byte(kubectl), 0o700),
+		os.Symlink(filepath.Join(root, "charts"), filepath.Join(c.dir, "charts")),
+		os.Symlink(filepath.Join(root, "envoy-config"), filepath.Join(c.dir, "envoy-config"))); err != nil {
 		t.Fatal(err)
 	}
-	c.env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "KUBECONFIG="+config,
-		"PATH="+filepath.Join(home, "bin")+":"+helm+":"+os.Getenv("PATH"))
+	c.env = append(os.Environ(), "HOME="+c.home, "XDG_CACHE_HOME="+c.home, "XDG_CONFIG_HOME="+c.home, "XDG_DATA_HOME="+c.home, "KUBECONFIG="+c.config,
+		"PATH="+strings.Join(append(append([]string{bin}, folders...), os.Getenv("PATH")), ":"))
+	return c
+}
 
+// startCluster adds the controllers, the scheduler and nodes.
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	helm, kwok := part(t, "helm"), part(t, "kwok")
+	c := startAPI(t, helm)
 	start := func(name string, ready func() error, command ...string) {
 		s := &server{
 			name: name,
 			command: func() *exec.Cmd {
 				cmd := exec.Command(command[0], command[1:]...)
-				cmd.Env, cmd.Dir = c.env, home
+				cmd.Env, cmd.Dir = c.env, c.home
 				return cmd
 			},
 			ready: func(context.Context) error { return ready() },
@@ -56,8 +70,8 @@ current-context: test
 		s.start(t)
 	}
 	asAdmin := func(program string, flags ...string) []string {
-		return append([]string{control, program, "--kubeconfig", config, "--authentication-kubeconfig", config,
-			"--authorization-kubeconfig", config, "--secure-port", "0", "--leader-elect=false"}, flags...)
+		return append([]string{c.control, program, "--kubeconfig", c.config, "--authentication-kubeconfig", c.config,
+			"--authorization-kubeconfig", c.config, "--secure-port", "0", "--leader-elect=false"}, flags...)
 	}
 	start("kube-controller-manager", func() error {
 		_, err := c.run("kubectl get serviceaccount default")
@@ -73,7 +87,7 @@ E`, i, i, zone))
 	}
 	// With an etcd that knows no progress requests, Debian's for one, the API server ends
 	// kwok's watches, and kwok asks again ever later: a rolling update takes two minutes.
-	flags := []string{filepath.Join(kwok, "kwok"), "--kubeconfig", config, "--manage-all-nodes=true", "--server-address", "127.0.0.1:" + freePort(t)}
+	flags := []string{filepath.Join(kwok, "kwok"), "--kubeconfig", c.config, "--manage-all-nodes=true", "--server-address", "127.0.0.1:" + freePort(t)}
 	for _, kind := range []string{"node/fast/node-*.yaml", "node/heartbeat/node-*.yaml", "pod/fast/pod-*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(kwok, "stage", kind))
 		if err != nil || len(files) == 0 {

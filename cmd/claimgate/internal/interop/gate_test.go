@@ -47,9 +47,15 @@ const (
 // is verdicts, on a machine that starts providers at the same time.
 func startGate(t *testing.T, config string) *gate {
 	t.Helper()
+	return startGateAt(t, "127.0.0.1:0", config)
+}
+
+// startGateAt is startGate for one that keeps its address when it is started again.
+func startGateAt(t *testing.T, listen, config string) *gate {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "claimgate.yaml")
 	config = `
-server: {listen: 127.0.0.1:0, drainDelay: 0s, checkTimeout: 10s}
+server: {listen: "` + listen + `", drainDelay: 0s, checkTimeout: 10s}
 admin: {listen: 127.0.0.1:0}
 log: {decisions: none}
 ` + config
@@ -77,16 +83,16 @@ log: {decisions: none}
 	return g
 }
 
-// findAddresses reads in the log which ports the gate has got.
+// findAddresses reads in the log which ports the gate has got, the last time it started.
 func (g *gate) findAddresses() error {
+	err := errors.New("it has not said that it serves")
 	for line := range strings.Lines(g.process.Log()) {
 		var record struct{ Msg, Listen, Admin string }
 		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "claimgate serves" {
-			g.addr, g.admin = record.Listen, record.Admin
-			return nil
+			g.addr, g.admin, err = record.Listen, record.Admin, nil
 		}
 	}
-	return errors.New("it has not said that it serves")
+	return err
 }
 
 // check asks about a request with a token.
