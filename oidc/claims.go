@@ -21,15 +21,6 @@ type member struct {
 	value Value
 }
 
-// indexed returns c with its members at hand.
-func (c Claims) indexed() Claims {
-	index := make([]member, 0, 16)
-	for name, value := range c.object.Members() {
-		index = append(index, member{name, value})
-	}
-	return Claims{c.object, index}
-}
-
 // unindexed returns c in as little memory as it can have.
 func (c Claims) unindexed() Claims { return Claims{object: c.object} }
 
@@ -48,15 +39,24 @@ func (c Claims) member(name string) (Value, bool) {
 
 // parseClaims reads the JSON object in s with [Value]'s strictness.
 func parseClaims(s string) (Claims, error) {
-	v, err := parseJSON(s)
+	var room jsonRoom
+	c, err := room.parseClaims(s)
+	return c.unindexed(), err
+}
+
+// parseClaims is the same, with an index that is good until room is used again.
+func (room *jsonRoom) parseClaims(s string) (Claims, error) {
+	v, err := room.parse(s)
 	if err != nil {
 		return Claims{}, err
 	}
 	if v.Kind() != KindObject {
-		return Claims{}, errors.New("not a JSON object")
+		return Claims{}, errNoObject
 	}
-	return Claims{object: v}, nil
+	return Claims{v, room.members}, nil
 }
+
+var errNoObject = errors.New("not a JSON object")
 
 // Object returns the whole claims set.
 func (c Claims) Object() Value { return c.object }

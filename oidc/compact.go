@@ -29,8 +29,15 @@ type header struct {
 type compact struct {
 	header       header
 	claims       Claims // indexed
+	payload      []byte // the bytes that claims were read from; nobody changes them
 	signingInput string // header and claims as they were signed
 	signature    []byte
+}
+
+// rawHeader returns the header as it stands in the token that c was read from.
+func (c *compact) rawHeader(token string) string {
+	header, _, _ := strings.Cut(token, ".")
+	return header
 }
 
 // strictBase64 refuses unused trailing bits that are not zero, so that one
@@ -42,7 +49,8 @@ var strictBase64 = base64.RawURLEncoding.Strict()
 var refusedHeaders = [...]string{"crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"}
 
 // parseCompact takes a token apart: size, shape, header, claims, in that order.
-func parseCompact(token string, ex explainer) (compact, *Error) {
+// The index of the claims is in room.
+func parseCompact(token string, room *jsonRoom, ex explainer) (compact, *Error) {
 	var c compact
 	rawHeader, rawClaims, rawSignature, err := splitCompact(token)
 	if err != nil {
@@ -58,7 +66,7 @@ func parseCompact(token string, ex explainer) (compact, *Error) {
 		ex.ok("shape", "three base64url segments, %d bytes", len(token))
 	}
 
-	if c.header, err = parseHeader(textOf(header)); err != nil {
+	if c.header, err = parseHeader(textOf(header), room); err != nil {
 		return c, ex.fail("header", err)
 	}
 	if len(signature) == 0 {
@@ -69,15 +77,14 @@ func parseCompact(token string, ex explainer) (compact, *Error) {
 	}
 
 	var cause error
-	if c.claims, cause = parseClaims(textOf(claims)); cause != nil {
+	if c.claims, cause = room.parseClaims(textOf(claims)); cause != nil {
 		return c, ex.fail("claims", &Error{Reason: MalformedToken, Err: cause})
 	}
-	c.claims = c.claims.indexed()
 	if ex != nil {
 		ex.ok("claims", "a JSON object, %d bytes", len(claims))
 	}
 	c.signingInput = token[:len(rawHeader)+1+len(rawClaims)]
-	c.signature = signature
+	c.payload, c.signature = claims, signature
 	return c, nil
 }
 
@@ -106,30 +113,28 @@ func splitCompact(token string) (header, claims, signature string, _ *Error) {
 	return header, claims, signature, nil
 }
 
-// decodeSegment decodes base64url without padding. The alphabet is checked
-// first because the standard decoder skips CR and LF.
+// decodeSegment decodes base64url without padding. The standard decoder skips CR
+// and LF, and refuses what else is not in the alphabet.
 func decodeSegment(s string) ([]byte, error) {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return nil, errBase64
-		}
+	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
+		return nil, errBase64
 	}
 	return strictBase64.DecodeString(s)
 }
 
-func parseHeader(s string) (header, *Error) {
+func parseHeader(s string, room *jsonRoom) (header, *Error) {
 	var h header
-	object, err := parseClaims(s)
+	object, err := room.parseClaims(s)
 	if err != nil {
 		return h, &Error{Reason: MalformedToken, Err: err}
 	}
-	alg, _ := object.object.Member("alg")
+	alg, _ := object.member("alg")
 	h.alg = Algorithm(alg.Text())
 	if alg.Kind() != KindString || !h.alg.Known() {
 		return h, &Error{Reason: UnsupportedAlgorithm, Claim: "alg"}
 	}
-	for name, value := range object.object.Members() {
+	for _, m := range object.index {
+		name, value := m.name, m.value
 		for _, refused := range refusedHeaders {
 			if name == refused {
 				return h, &Error{Reason: MalformedToken, Claim: refused, Err: errors.New("this header parameter is not accepted in an access token")}

@@ -81,7 +81,7 @@ func TestCompactTokensAreStrict(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseCompact(test.token, nil)
+			_, err := parseCompact(test.token, &jsonRoom{}, nil)
 			var got Reason
 			if err != nil {
 				got = err.Reason
@@ -104,7 +104,7 @@ func FuzzCompactStrict(f *testing.F) {
 	f.Add(segment(`{"alg":"none"}`) + "." + segment(`{}`) + ".")
 	f.Add("..")
 	f.Fuzz(func(t *testing.T, token string) {
-		c, err := parseCompact(token, nil)
+		c, err := parseCompact(token, &jsonRoom{}, nil)
 		if err != nil {
 			return
 		}

@@ -50,11 +50,40 @@ type Value struct{ raw string }
 // valid UTF-8 without lone surrogates, no member twice in any object, names
 // compared exactly, bounded depth and width.
 func parseJSON(s string) (Value, error) {
-	var names [16]string // about what a usual token has open at once
-	p := jsonChecker{s: s, names: names[:0]}
+	var room jsonRoom
+	return room.parse(s)
+}
+
+// jsonRoom is what it takes to check a document, kept for the next one. The zero
+// jsonRoom is ready.
+type jsonRoom struct {
+	names   []string // see jsonChecker
+	members []member // of the outer object
+}
+
+// usualMembers are more than most tokens have.
+const usualMembers = 32
+
+func newJSONRoom() *jsonRoom {
+	return &jsonRoom{make([]string, 0, usualMembers), make([]member, 0, usualMembers)}
+}
+
+// empty forgets what was parsed last, so that it is not kept, and reports whether
+// room is small enough to be kept.
+func (room *jsonRoom) empty() bool {
+	clear(room.names[:cap(room.names)])
+	clear(room.members[:cap(room.members)])
+	return cap(room.names) <= 4*usualMembers && cap(room.members) <= 4*usualMembers
+}
+
+// parse is parseJSON. It leaves the members of an object in room.
+func (room *jsonRoom) parse(s string) (Value, error) {
+	p := jsonChecker{s: s, names: room.names[:0], members: room.members[:0]}
 	p.space()
 	start := p.pos
-	if err := p.value(1); err != nil {
+	err := p.value(1)
+	room.names, room.members = p.names, p.members // they may have grown
+	if err != nil {
 		return Value{}, err
 	}
 	end := p.pos
@@ -347,11 +376,12 @@ func hex4(s string) int {
 }
 
 // jsonChecker accepts or refuses; it builds nothing but the names of the
-// objects that are open.
+// objects that are open, and the members of the outer one.
 type jsonChecker struct {
-	s     string
-	pos   int
-	names []string // decoded names of the members of all open objects, as a stack
+	s       string
+	pos     int
+	names   []string // decoded names of the members of all open objects, as a stack
+	members []member
 }
 
 func (p *jsonChecker) space() {
@@ -413,14 +443,19 @@ func (p *jsonChecker) object(depth int) error {
 		if len(p.names)-mine == maxJSONMembers {
 			return errJSONMembers
 		}
-		p.names = append(p.names, unquote(p.s[start:p.pos]))
+		name := unquote(p.s[start:p.pos])
+		p.names = append(p.names, name)
 		p.space()
 		if !p.take(':') {
 			return errJSONSyntax
 		}
 		p.space()
+		start = p.pos
 		if err := p.value(depth + 1); err != nil {
 			return err
+		}
+		if depth == 1 {
+			p.members = append(p.members, member{name, Value{p.s[start:p.pos]}})
 		}
 		p.space()
 		if p.take('}') {

@@ -45,6 +45,8 @@ type keyStore struct {
 	jitter  func() float64
 	origin  func(issuerKeysConfig) (keyOrigin, error)
 	turns   *turns
+	headers *joseHeaders
+	rooms   sync.Pool // of *jsonRoom
 
 	generation atomic.Uint64  // the last one given to a set of keys
 	running    atomic.Bool    // run is active
@@ -71,7 +73,7 @@ type keyStore struct {
 func newKeyStore(cfg keyStoreConfig) *keyStore {
 	s := &keyStore{
 		clock: cfg.clock, base: cfg.clock(), logger: cfg.logger, onFetch: cfg.onFetch, jitter: cfg.jitter, origin: cfg.origin,
-		turns: newTurns(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
+		turns: newTurns(), headers: newJoseHeaders(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
 	}
 	s.turns.bound(0)
 	if s.jitter == nil {
@@ -298,4 +300,18 @@ func (s *keyStore) close() {
 	s.mu.Unlock()
 	s.cancel()
 	s.flights.Wait()
+}
+
+// newRoom returns room for a token's JSON, to be given back.
+func (s *keyStore) newRoom() *jsonRoom {
+	if room, ok := s.rooms.Get().(*jsonRoom); ok {
+		return room
+	}
+	return newJSONRoom()
+}
+
+func (s *keyStore) giveBack(room *jsonRoom) {
+	if room.empty() {
+		s.rooms.Put(room)
+	}
 }

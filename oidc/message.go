@@ -69,7 +69,7 @@ func (v *Validator) readMessage(ctx context.Context, raw string, to Recipient, k
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseCompact(raw, nil)
+	c, err := parseCompact(raw, newJSONRoom(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -109,8 +109,8 @@ func verifyJWS(token, jwks string) (payload string, _ Reason) {
 	if refused != nil {
 		return "", refused.Reason
 	}
-	c := compact{signature: []byte(signature), signingInput: rawHeader + "." + rawPayload}
-	if c.header, refused = parseHeader(header); refused != nil {
+	c := compact{payload: []byte(payload), signature: []byte(signature), signingInput: rawHeader + "." + rawPayload}
+	if c.header, refused = parseHeader(header, &jsonRoom{}); refused != nil {
 		return "", refused.Reason
 	}
 	if signature == "" {

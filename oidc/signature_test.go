@@ -87,7 +87,7 @@ func TestKeysOfAnotherKindVerifyNothing(t *testing.T) {
 		PS256:   {exampleKey(t, ES256).Public(), exampleKey(t, EdDSA).Public(), nil},
 	} {
 		token := sign(t, alg, fmt.Sprintf(`{"alg":"%s"}`, alg), "{}")
-		c, refused := parseCompact(token, nil)
+		c, refused := parseCompact(token, &jsonRoom{}, nil)
 		if refused != nil {
 			t.Fatal(refused)
 		}

@@ -16,7 +16,9 @@ import (
 // signature check. The first failure is the reason.
 func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time, req Requirement) (*cacheEntry, *Error) {
 	ex := explainer(req.Explain)
-	c, err := parseCompact(token, ex)
+	room := v.store.newRoom()
+	defer v.store.giveBack(room)
+	c, err := parseCompact(token, room, ex)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if ex != nil {
 		explainKeys = func(detail string) { ex.ok("key", "%s", detail) }
 	}
-	signed, ok := newSigned(token, &c)
+	signed, known, ok := v.store.headers.signed(token, &c)
 	if !ok {
 		return nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
@@ -61,6 +63,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	}
 	if ex != nil {
 		ex.ok("signature", "%s, good", c.header.alg)
+	}
+	if !known {
+		v.store.headers.remember(token, signed)
 	}
 	return &cacheEntry{token: tok, issuer: iss, keys: keys, generation: generation, epoch: v.epoch, verifiedAt: now}, nil
 }
@@ -493,11 +498,18 @@ func stringOrStrings(v Value) ([]string, bool) {
 	return v.Strings()
 }
 
+// usualScopes are more than most tokens have.
+const usualScopes = 16
+
 // scopes reads a scope claim: a string of scopes, or a list of them.
 func scopes(v Value) ([]string, bool) {
 	var list []string
 	if v.Kind() == KindString {
-		for s := range strings.SplitSeq(v.Text(), " ") {
+		text := v.Text()
+		if n := strings.Count(text, " ") + 1; n <= usualScopes && text != "" { // nobody has signed this yet
+			list = make([]string, 0, n)
+		}
+		for s := range strings.SplitSeq(text, " ") {
 			if s != "" {
 				list = append(list, s)
 			}
