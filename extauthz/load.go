@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/claimgate/claimgate/internal/regularfile"
 )
 
 // maxConfigSize is more than Kubernetes keeps in a ConfigMap, and room for some
@@ -15,43 +17,54 @@ import (
 const maxConfigSize = 1 << 20
 
 // LoadConfig reads a configuration file. The error is a [*ConfigError] that has
-// every problem of the file.
+// every problem of the file. A pipe, as shells make one of <(command), is read
+// to its end.
 func LoadConfig(file string) (*Config, error) {
-	data, err := readConfig(file)
+	data, err := readOnce(file)
 	if err != nil {
-		return nil, &ConfigError{[]Problem{{File: file, Text: err.Error()}}}
+		return nil, unreadable(file, err)
 	}
 	return ParseConfig(file, data)
 }
 
-func readConfig(file string) ([]byte, error) {
+// readOnce is readConfig, and reads a pipe too: there whoever asks can be made to
+// wait.
+func readOnce(file string) ([]byte, error) {
+	if info, err := os.Stat(file); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return readConfig(file)
+	}
 	r, err := os.Open(file) //nolint:gosec // the operator names it
 	if err != nil {
-		return nil, readError(err)
+		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(r, maxConfigSize+1))
-	if err != nil {
-		return nil, readError(err)
-	}
-	return data, nil
+	return io.ReadAll(io.LimitReader(r, maxConfigSize+1))
 }
 
-// readError says what is wrong and how to mend it. The file's name stands before
-// it already.
-func readError(err error) error {
+// readConfig reads a configuration file that may be looked at again and again,
+// and never waits for it.
+func readConfig(file string) ([]byte, error) { return regularfile.Read(file, maxConfigSize) }
+
+// unreadable says why a file could not be read and how to mend it.
+func unreadable(file string, err error) *ConfigError {
+	p := Problem{File: file}
+	var unread *regularfile.Error
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("there is no such file: give the path of a configuration file, or write one; docs/configuration.md has the smallest")
+		p.Text = "there is no such file: give the path of a configuration file, or write one; docs/configuration.md has the smallest"
 	case errors.Is(err, fs.ErrPermission):
-		return errors.New("no permission to read the file: let the user that runs claimgate read it")
+		p.Text = "no permission to read the file: let the user that runs claimgate read it"
+	case errors.Is(err, regularfile.ErrTooLarge):
+		p.Line, p.Column, p.Text = 1, 1, tooLarge
+	case errors.As(err, &unread):
+		p.Text = unread.Text
+	default:
+		p.Text = fmt.Sprintf("cannot be read: %v", regularfile.Cause(err))
 	}
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		err = pathError.Err
-	}
-	return fmt.Errorf("cannot be read: %w: give the path of a configuration file", err)
+	return &ConfigError{[]Problem{p}}
 }
+
+const tooLarge = "the file is larger than 1 MiB"
 
 // ParseConfig reads a configuration. The error is a [*ConfigError] that has every
 // problem of the file.
@@ -67,7 +80,7 @@ func parseConfig(file string, data []byte) (*Config, *faults, error) {
 	f := newFaults(file)
 	f.at = map[fieldPath]filePosition{}
 	if len(data) > maxConfigSize {
-		f.add("", "the file is larger than 1 MiB")
+		f.add("", tooLarge)
 		return nil, nil, f.err()
 	}
 	cfg := &Config{}
@@ -88,9 +101,9 @@ type Fields struct{ faults *faults }
 
 // LoadConfigFields is [LoadConfig], and tells where the fields stand.
 func LoadConfigFields(file string) (*Config, Fields, error) {
-	data, err := readConfig(file)
+	data, err := readOnce(file)
 	if err != nil {
-		return nil, Fields{}, &ConfigError{[]Problem{{File: file, Text: err.Error()}}}
+		return nil, Fields{}, unreadable(file, err)
 	}
 	cfg, f, err := parseConfig(file, data)
 	return cfg, Fields{f}, err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/claimgate/claimgate/oidc"
@@ -25,7 +26,7 @@ func TestLoadConfigSaysHowToMendIt(t *testing.T) {
 	}
 	tests := []struct{ file, want string }{
 		{filepath.Join(dir, "none.yaml"), ": there is no such file: "},
-		{dir, ": cannot be read: is a directory: "},
+		{dir, ": is a directory: name a file in it"},
 		{large, ":1:1: the file is larger than 1 MiB"},
 	}
 	if os.Getuid() != 0 { // who may read everything
@@ -42,6 +43,19 @@ func TestLoadConfigSaysHowToMendIt(t *testing.T) {
 			t.Errorf("the error is %q, want %q and how to mend it", got, test.file+test.want)
 		}
 	}
+}
+
+// A shell makes a pipe of <(command); a daemon that looks again refuses it.
+func TestAPipeIsReadOnce(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "gate.yaml")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(pipe, []byte("policies: [{name: all, access: public}]"), 0o600) }()
+	cfg, err := LoadConfig(pipe)
+	if err != nil || cfg.Policies[0].Name != "all" {
+		t.Errorf("%v, %v", cfg, err)
+	}
+	must(t, <-written)
 }
 
 func TestRelativePathsAreRelativeToTheFile(t *testing.T) {

@@ -125,7 +125,7 @@ func (w *configWatch) look(ctx context.Context) {
 	}
 	data, err := readConfig(w.file)
 	if err != nil {
-		w.fail(digest{}, &ConfigError{[]Problem{{File: w.file, Text: err.Error()}}}, false)
+		w.fail(digest{}, unreadable(w.file, err), false)
 		return
 	}
 	sum := digestOf(data)

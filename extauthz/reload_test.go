@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -201,7 +202,7 @@ func TestAChangedAudienceAppliesToCachedTokens(t *testing.T) {
 	}
 }
 
-// TestABadFileChangesNothing: twenty ways to break a configuration, and each
+// TestABadFileChangesNothing: more than twenty ways to break a configuration, and each
 // leaves the old one in force, with one line in the log and one more failure.
 func TestABadFileChangesNothing(t *testing.T) {
 	const good = reloadIssuer + "policies: [{name: all}]"
@@ -235,7 +236,9 @@ func TestABadFileChangesNothing(t *testing.T) {
 			r.write(strings.Replace(good, "audiences", "http: {caFile: ca.pem}, audiences", 1))
 		}, "ca.pem"},
 		"vanished":       {func(r *reloadable) { must(r.T, os.Remove(r.file())) }, "there is no such file"},
-		"a directory":    {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, os.Mkdir(r.file(), 0o700)) }, "cannot be read"},
+		"a directory":    {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, os.Mkdir(r.file(), 0o700)) }, "is a directory"},
+		"a pipe":         {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, syscall.Mkfifo(r.file(), 0o600)) }, "is no regular file"},
+		"a device":       {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, os.Symlink("/dev/zero", r.file())) }, "is no regular file"},
 		"dangling link":  {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, os.Symlink("nowhere", r.file())) }, "there is no such file"},
 		"link to itself": {func(r *reloadable) { must(r.T, os.Remove(r.file())); must(r.T, os.Symlink("gate.yaml", r.file())) }, "cannot be read"},
 	} {

@@ -1,20 +1,19 @@
 package extauthz
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/claimgate/claimgate/internal/regularfile"
 )
 
 // maxPEMFile bounds what is read of a certificate, key or CA file.
@@ -149,9 +148,12 @@ type tlsFiles struct {
 func (s *serverTLS) read(files *ServerTLSConfig) (*tlsFiles, error) {
 	h := sha256.New()
 	file := func(field, path string) ([]byte, error) {
-		data, err := readPEMFile(field, path)
+		data, err := regularfile.Read(path, maxPEMFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
 		fmt.Fprintf(h, "%d %x", len(data), sha256.Sum256(data))
-		return data, err
+		return data, nil
 	}
 	cert, err := file("server.tls.certFile", files.CertFile)
 	if err != nil {
@@ -215,23 +217,6 @@ func (s *serverTLS) acceptClient(state tls.ConnectionState, names []string) erro
 			slog.String("names", logField(strings.Join(have[:min(len(have), 4)], " "))))
 	}
 	return errClientName
-}
-
-// readPEMFile reads a file that the configuration names.
-func readPEMFile(field, path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator's configuration names it
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot read %s: %w", field, path, cmp.Or(errors.Unwrap(err), err))
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: cannot read %s: %w", field, path, cmp.Or(errors.Unwrap(err), err))
-	case len(data) > maxPEMFile:
-		return nil, fmt.Errorf("%s: %s is over 4 MiB", field, path)
-	}
-	return data, nil
 }
 
 // validate judges server.tls.

@@ -25,8 +25,24 @@ func CheckFetchURL(raw string, insecure bool) error {
 }
 
 // parseFetchURL applies the rules of CheckFetchURL; plainHTTP says whether a URL
-// may be http. Errors do not quote the URL, which may carry a password.
+// may be http.
 func parseFetchURL(raw string, plainHTTP func(*url.URL) bool) (*url.URL, error) {
+	u, err := parseHTTPURL(raw, "an https URL")
+	switch {
+	case err != nil:
+		return nil, err
+	case strings.Contains(raw, "#"):
+		return nil, errors.New("a URL with a fragment")
+	case u.Scheme == "http" && !plainHTTP(u):
+		return nil, errors.New("a plain http URL, which is accepted only on loopback and never from an https issuer; use https")
+	}
+	return u, nil
+}
+
+// parseHTTPURL parses what every URL of ours is: http or https with a host, and
+// without a user or password; expected says so in errors. They do not quote the
+// URL, which may carry a password.
+func parseHTTPURL(raw, expected string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
@@ -34,13 +50,9 @@ func parseFetchURL(raw string, plainHTTP func(*url.URL) bool) (*url.URL, error) 
 	case u.User != nil:
 		return nil, errors.New("a URL with a user or password in it")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("not an https URL")
+		return nil, errors.New("not " + expected)
 	case u.Hostname() == "":
 		return nil, errors.New("a URL without a host")
-	case strings.Contains(raw, "#"):
-		return nil, errors.New("a URL with a fragment")
-	case u.Scheme == "http" && !plainHTTP(u):
-		return nil, errors.New("a plain http URL, which is accepted only on loopback and never from an https issuer; use https")
 	}
 	return u, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/claimgate/claimgate/internal/regularfile"
 )
 
 const (
@@ -63,7 +65,7 @@ func (s *fileSource) look() (FetchResult, error) {
 	if err != nil {
 		s.read = false
 		result := FetchConnect
-		if errors.Is(err, errFileTooLarge) {
+		if errors.Is(err, regularfile.ErrTooLarge) {
 			result = FetchTooLarge
 		}
 		return result, &fetchError{result, err}

@@ -21,16 +21,10 @@ func CheckProxyURL(raw string) error {
 }
 
 func parseProxyURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
+	u, err := parseHTTPURL(raw, "an http or https URL")
 	switch {
 	case err != nil:
-		return nil, errors.New("not a URL")
-	case u.User != nil:
-		return nil, errors.New("a URL with a user or password in it")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("not an http or https URL")
-	case u.Hostname() == "":
-		return nil, errors.New("a URL without a host")
+		return nil, err
 	case u.Path != "" && u.Path != "/" || strings.ContainsAny(raw, "?#"):
 		return nil, errors.New("a URL with more than a host and a port")
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/claimgate/claimgate/internal/regularfile"
 )
 
 const (
@@ -164,5 +166,5 @@ func (f *snapshotFile) saveError(err error) error {
 	if errors.As(err, &le) {
 		err = le.Err
 	}
-	return &fileError{whatSnapshot, f.path, fmt.Sprintf("cannot be written: %v: let the user that runs this program write in its directory", pathCause(err)), err}
+	return &fileError{whatSnapshot, f.path, fmt.Sprintf("cannot be written: %v: let the user that runs this program write in its directory", regularfile.Cause(err)), err}
 }
