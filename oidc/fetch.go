@@ -119,8 +119,15 @@ func newFetcher(cfg issuerKeysConfig, clock func() time.Time, onFetch func(Fetch
 
 // routeTo returns how u is reached. Loopback is this machine, not the proxy's.
 func (f *fetcher) routeTo(u *url.URL) route {
-	r := route{plain: u.Scheme == "http", trusted: originOf(u) == f.trusted}
-	r.proxied = f.proxy != nil && !isLoopbackHost(u.Hostname()) && (!r.plain || f.insecure)
+	r := routeOf(u, f.proxy, f.insecure)
+	r.trusted = originOf(u) == f.trusted
+	return r
+}
+
+// routeOf returns how u is reached, to an origin that gets no credentials.
+func routeOf(u, proxy *url.URL, insecure bool) route {
+	r := route{plain: u.Scheme == "http"}
+	r.proxied = proxy != nil && !isLoopbackHost(u.Hostname()) && (!r.plain || insecure)
 	return r
 }
 
@@ -129,40 +136,12 @@ func (f *fetcher) client(r route) (*http.Client, error) {
 	if c := f.clients[r]; c != nil {
 		return c, nil
 	}
-	dialer := newDialer(r.plain && !f.insecure)
-	dialer.Resolver = f.resolver
-	transport := &http.Transport{
-		// No proxy from the environment: it would resolve names past our guard.
-		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true,
-		MaxResponseHeaderBytes: 64 << 10,
-		IdleConnTimeout:        time.Second,
-	}
-	roots, err := f.cfg.roots()
+	c, err := f.cfg.client(clientNeeds{
+		route: r, insecure: f.insecure, proxy: f.proxy, resolver: f.resolver,
+		certificate: r.trusted, serverName: r.trusted, idle: time.Second,
+	})
 	if err != nil {
 		return nil, &fetchError{FetchTLS, err}
-	}
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-	if r.proxied {
-		transport.Proxy = http.ProxyURL(f.proxy)
-		// The transport would show the proxy the client certificate.
-		transport.DialTLSContext = proxyTLS(dialer, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: f.proxy.Hostname()})
-	}
-	if r.trusted {
-		transport.TLSClientConfig.ServerName = f.cfg.ServerName
-		cert, err := f.cfg.clientCertificate()
-		if err != nil {
-			return nil, &fetchError{FetchTLS, err}
-		}
-		if cert != nil {
-			// Whatever authorities the server names: it can still say no.
-			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
-		}
-	}
-	c := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	f.clients[r] = c
 	return c, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -48,6 +49,12 @@ type HTTPConfig struct {
 	// refused here; names that only lead to such addresses are for the proxy to
 	// refuse.
 	ProxyURL string
+	// Client, if it is not nil, makes the requests in place of a client made from
+	// the fields above, which must be zero but for BearerTokenFile. It is never
+	// changed: a copy is used that follows no redirects and has no cookies. What
+	// its transport allows is the caller's to say: the rules about addresses are
+	// not applied to it.
+	Client *http.Client
 	// Timeout bounds one fetch with its body: 5 s if zero, 60 s at most.
 	Timeout time.Duration
 }
@@ -77,6 +84,9 @@ func (c HTTPConfig) check() error {
 	var errs []error
 	if c.Timeout != 0 && (c.Timeout < minFetchTimeout || c.Timeout > maxFetchTimeout) {
 		errs = append(errs, errors.New("HTTP.Timeout is not between 100ms and 1m0s"))
+	}
+	if c.Client != nil && (c.RootCAs != nil || c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" || c.ServerName != "" || c.ProxyURL != "") {
+		errs = append(errs, errors.New("HTTP.Client is set, so authorities, certificates, server name and proxy belong in its transport"))
 	}
 	if c.RootCAs != nil && c.CAFile != "" {
 		errs = append(errs, errors.New("HTTP.RootCAs and HTTP.CAFile are both set"))

@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,26 +12,14 @@ import (
 // keySource finds and fetches the key set of one issuer over HTTP. It is not
 // for concurrent use: one fetch at a time.
 type keySource struct {
-	issuer   string
-	expects  string // the metadata's issuer
-	insecure bool
-	template bool // the metadata's issuer may have {tenantid}
-	keys     KeysConfig
-	clock    func() time.Time
-	fetcher  *fetcher
+	discovery
+	issuer  string
+	keysURL *url.URL // configured; nil: by discovery
 
-	forms   []*url.URL // where the metadata may be; nil if keysURL is configured
-	keysURL *url.URL   // configured; nil: by discovery
-
-	// onMetadata is told of each metadata document, before it is judged; nil for
-	// nobody.
-	onMetadata func(from *url.URL, m metadata)
-
-	found    *discovered // nil until discovery worked
-	set      *keySet     // the last good one, nil at first
-	etag     string      // of set
-	etagFrom string      // the URL that set is from
-	text     []byte      // set as it came, if snapshots are kept
+	set      *keySet // the last good one, nil at first
+	etag     string  // of set
+	etagFrom string  // the URL that set is from
+	text     []byte  // set as it came, if snapshots are kept
 }
 
 // fetched is what one fetch brought.
@@ -47,24 +34,17 @@ type fetched struct {
 }
 
 func newKeySource(cfg issuerKeysConfig, fetcher *fetcher, clock func() time.Time) (*keySource, error) {
-	s := &keySource{issuer: cfg.issuer, expects: cmp.Or(cfg.metadataIssuer, cfg.issuer), insecure: cfg.insecure, template: cfg.templateMetadata, keys: cfg.keys, clock: clock, fetcher: fetcher}
-	plainHTTP := func(u *url.URL) bool { return cfg.insecure || isLoopbackHost(u.Hostname()) }
+	s := &keySource{discovery: newDiscovery(cfg, fetcher, clock), issuer: cfg.issuer}
 	var err error
-	switch {
-	case cfg.jwksURL != "":
+	if cfg.jwksURL != "" {
+		plainHTTP := func(u *url.URL) bool { return cfg.insecure || isLoopbackHost(u.Hostname()) }
 		if s.keysURL, err = parseFetchURL(cfg.jwksURL, plainHTTP); err != nil {
 			return nil, fmt.Errorf("JWKSURL is %w", err)
 		}
-	case cfg.discoveryURL != "":
-		u, err := parseFetchURL(cfg.discoveryURL, plainHTTP)
-		if err != nil {
-			return nil, fmt.Errorf("DiscoveryURL is %w", err)
-		}
-		s.forms = []*url.URL{u}
-	default:
-		if s.forms, err = discoveryForms(cfg.issuer, cfg.insecure); err != nil {
-			return nil, fmt.Errorf("Issuer is %w; without JWKSURL and DiscoveryURL it must be a URL to discover keys from", err)
-		}
+		return s, nil
+	}
+	if s.forms, err = discoveryPlaces(cfg); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -170,76 +150,4 @@ func (s *keySource) locate(ctx context.Context) (from *url.URL, warning, err err
 		return s.found.keysURL, err, nil
 	}
 	return s.found.keysURL, nil, nil
-}
-
-// discover tries the forms, the one that worked last time first. An issuer that
-// cannot be reached at one is not asked for the other: that would only double
-// the wait.
-func (s *keySource) discover(ctx context.Context) error {
-	forms := slices.Clone(s.forms)
-	if s.found != nil && len(forms) == 2 && s.found.from == forms[1] {
-		slices.Reverse(forms)
-	}
-	var errs []error
-	for _, form := range forms {
-		err := s.discoverAt(ctx, form)
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-		if !answered(err) {
-			break
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// answered reports whether a failed fetch got a whole answer from the issuer's
-// server.
-func answered(err error) bool {
-	var fe *fetchError
-	var file *fileError
-	if !errors.As(err, &fe) || errors.As(err, &file) || errors.Is(err, errRefused) {
-		return false
-	}
-	switch fe.result {
-	case FetchTimeout, FetchConnect, FetchTLS:
-		return false
-	default:
-		return true
-	}
-}
-
-func (s *keySource) discoverAt(ctx context.Context, form *url.URL) error {
-	r := request{kind: FetchDiscovery, url: form}
-	var known discovered
-	if s.found != nil && s.found.from == form {
-		known = *s.found
-		r.etag = known.etag
-	}
-	resp, err := s.fetcher.get(ctx, r, func(body []byte) error {
-		m, err := parseMetadata(body)
-		if err != nil {
-			return err
-		}
-		if s.template {
-			m.issuer = m.issuerOf(s.expects)
-		}
-		if s.onMetadata != nil {
-			s.onMetadata(form, m)
-		}
-		known.keysURL, err = m.keysURL(s.expects, form, s.insecure)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	known.from = form
-	known.at = s.clock()
-	known.life = s.keys.lifetime(resp.header, 0, known.at)
-	if !resp.notModified {
-		known.etag = etagOf(resp)
-	}
-	s.found = &known
-	return nil
 }

@@ -128,6 +128,20 @@ var zeros = map[string]func(t *testing.T){
 		v.Close()
 		v.Close()
 	},
+	"Metadata": func(t *testing.T) {
+		_, err := (&oidc.Metadata{}).EndpointURL("https://id.example.com/token")
+		want(t, "an endpoint is refused", err != nil, true)
+	},
+	"MetadataConfig": func(t *testing.T) {
+		_, err := oidc.NewMetadataSource(oidc.MetadataConfig{})
+		want(t, "a source is refused", err != nil, true)
+	},
+	"MetadataSource": func(t *testing.T) {
+		var s oidc.MetadataSource
+		_, err := s.Metadata(t.Context())
+		want(t, "metadata is refused", err != nil, true)
+		want(t, "error of the last fetch", s.Err(), nil)
+	},
 	"Value": func(t *testing.T) {
 		var v oidc.Value
 		want(t, "kind", v.Kind(), oidc.KindNull)

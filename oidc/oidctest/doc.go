@@ -1,5 +1,5 @@
 // Package oidctest is a fake OpenID Connect issuer for tests and
-// demonstrations: it speaks discovery and JWKS over real HTTP on loopback,
+// demonstrations: it speaks discovery, JWKS and the token endpoint over real HTTP on loopback,
 // mints good and bad tokens, and fails in every way that real issuers fail.
 //
 // An [Issuer] is to a token validator what an httptest.Server is to an HTTP
@@ -15,6 +15,11 @@
 // switched on with [Issuer.Fail], [Issuer.Hang], [Issuer.Down], [Issuer.Lie],
 // [Issuer.Body], [Issuer.Redirect] and [Issuer.Respond], and off again with
 // [Issuer.Recover]. [Issuer.Requests] says how often an endpoint was asked.
+//
+// With [Issuer.RegisterClient] it has a token endpoint too, for tests of clients:
+// it authenticates them strictly, answers client credentials and refresh (with
+// rotation), and whatever a test teaches it with [Issuer.HandleGrant]. The faults
+// above work at [Token] as they do elsewhere.
 //
 // The package signs with Go's standard crypto packages and imports nothing of
 // Claimgate, so that it can judge any validator, ours included. It does not

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +21,11 @@ const (
 	OAuthDiscovery                  // RFC 8414 section 3.1: /.well-known/oauth-authorization-server, then the issuer's path
 	JWKS                            // ISSUER/keys
 	Elsewhere
+	Token // ISSUER/token: see Issuer.RegisterClient
 )
+
+// endpoints are those that have a path.
+var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token}
 
 // state is what the endpoints answer from. It is guarded by Issuer.mu.
 type state struct {
@@ -28,6 +34,12 @@ type state struct {
 	signing   []*Key   // one for each algorithm
 	published []*Key   // in the key set, oldest first
 	raw       []string // further members of the key set, as they stand
+
+	clients       map[string]*Client   // by ID
+	grants        map[string]GrantFunc // by grant_type
+	refreshTokens map[string]*session  // those that are good
+	spent         map[string]*session  // refresh tokens that were used
+	jtis          map[string]bool      // of client assertions
 
 	metadata     map[string]any // overrides of discovery
 	overrides    map[Endpoint]http.HandlerFunc
@@ -57,6 +69,8 @@ func (s *state) pathOf(e Endpoint) string {
 		return "/.well-known/oauth-authorization-server" + path
 	case JWKS:
 		return path + "/keys"
+	case Token:
+		return path + "/token"
 	default:
 		return ""
 	}
@@ -66,7 +80,7 @@ func (s *state) pathOf(e Endpoint) string {
 // issuer was made, whatever became of them; without arguments, at all.
 func (i *Issuer) Requests(at ...Endpoint) int {
 	if len(at) == 0 {
-		at = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Elsewhere}
+		at = append([]Endpoint{Elsewhere}, endpoints...)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -94,12 +108,17 @@ func (i *Issuer) handler(ended <-chan struct{}) http.Handler {
 		}
 		i.mu.Lock()
 		override := i.state.overrides[e]
+		serve := handlers[e]
 		body, status := i.state.document(i, e)
 		cacheControl, useETag, useGzip := i.state.cacheControl, i.state.etag, i.state.gzip
 		i.mu.Unlock()
 
 		if override != nil {
 			override(w, r)
+			return
+		}
+		if serve != nil {
+			serve(i, w, r)
 			return
 		}
 		if status != http.StatusOK {
@@ -127,13 +146,24 @@ func (i *Issuer) handler(ended <-chan struct{}) http.Handler {
 	})
 }
 
+// handlers are the endpoints that do more than serve a document. They are called
+// without the lock.
+var handlers = map[Endpoint]func(*Issuer, http.ResponseWriter, *http.Request){
+	Token: (*Issuer).serveToken,
+}
+
+// mtlsPrefix stands before the path of an endpoint that is called with a client
+// certificate.
+const mtlsPrefix = "/mtls"
+
 // arrive counts a request and says where it goes.
 func (i *Issuer) arrive(r *http.Request) (Endpoint, *Hang) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	at := Elsewhere
-	for _, e := range []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS} {
-		if r.URL.Path == i.state.pathOf(e) {
+	path := strings.TrimPrefix(r.URL.Path, mtlsPrefix) // the aliases of RFC 8705 section 5
+	for _, e := range endpoints {
+		if path == i.state.pathOf(e) && (path == r.URL.Path || i.authority != nil && handlers[e] != nil) {
 			at = e
 		}
 	}
@@ -172,6 +202,15 @@ func (s *state) discovery(i *Issuer) []byte {
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": algs,
+	}
+	if len(s.clients) > 0 {
+		doc["token_endpoint_auth_methods_supported"] = authMethods
+		doc["grant_types_supported"] = slices.Sorted(maps.Keys(s.grants))
+	}
+	if i.authority != nil {
+		doc["mtls_endpoint_aliases"] = map[string]string{
+			"token_endpoint": i.origin + mtlsPrefix + s.pathOf(Token),
+		}
 	}
 	override(doc, s.metadata)
 	return mustJSON(doc)

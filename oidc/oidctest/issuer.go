@@ -111,6 +111,7 @@ func NewIssuer(opts ...Option) *Issuer {
 	i.origin = scheme + "://" + i.addr
 	i.URL = i.origin + s.path
 	i.state.path = s.path
+	i.state.grants = builtinGrants()
 	for _, alg := range s.algorithms {
 		i.state.addSigningKey(alg)
 	}
@@ -155,6 +156,7 @@ func (i *Issuer) start(l net.Listener) *running {
 		r.server.TLSConfig = &tls.Config{
 			Certificates: []tls.Certificate{i.authority.leaf},
 			MinVersion:   tls.VersionTLS12,
+			ClientAuth:   tls.RequestClientCert, // any: whose it is, is for the client's registration
 		}
 	}
 	r.serve.Go(func() {

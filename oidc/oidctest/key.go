@@ -93,14 +93,20 @@ func (k *Key) sign(input []byte) []byte {
 	return sig
 }
 
-func (k *Key) trySign(input []byte) ([]byte, error) {
-	hash := crypto.SHA256
+// hash is the hash of the key's algorithm; EdDSA has one of its own.
+func (k *Key) hash() crypto.Hash {
 	switch k.Algorithm {
 	case "RS384", "PS384", "ES384":
-		hash = crypto.SHA384
+		return crypto.SHA384
 	case "RS512", "PS512", "ES512":
-		hash = crypto.SHA512
+		return crypto.SHA512
+	default:
+		return crypto.SHA256
 	}
+}
+
+func (k *Key) trySign(input []byte) ([]byte, error) {
+	hash := k.hash()
 	h := hash.New()
 	h.Write(input)
 	digest := h.Sum(nil)
