@@ -56,12 +56,14 @@ func TestSafetySettingsAreThere(t *testing.T) {
 	}
 	const (
 		retries     = "retry_policy.retry_on=unavailable,reset,connect-failure,refused-stream"
+		oneTry      = "retry_policy.retry_back_off.max_interval=0.2s" // and so the time-out of one try
+		another     = "retry_policy.retry_host_predicate.name=envoy.retry_host_predicates.previous_hosts"
 		certificate = "include_peer_certificate=true"
 	)
 	more := map[string][]string{
-		"envoy.yaml":            {retries, certificate, "clear_route_cache=true", "context_extensions.policy=admin"},
-		"sidecar-uds.yaml":      {retries, certificate, "pipe.path=/run/claimgate/gate.sock"},
-		"route-by-issuer.yaml":  {retries, certificate, "clear_route_cache=true", "context_extensions.policy=api", "direct_response.status=403"},
+		"envoy.yaml":            {retries, oneTry, another, certificate, "clear_route_cache=true", "context_extensions.policy=admin"},
+		"sidecar-uds.yaml":      {retries, oneTry, certificate, "pipe.path=/run/claimgate/gate.sock"},
+		"route-by-issuer.yaml":  {retries, oneTry, another, certificate, "clear_route_cache=true", "context_extensions.policy=api", "direct_response.status=403"},
 		"jwt-authn-shadow.yaml": {"server_listener_name=shadow"},
 	}
 	for name, file := range files {

@@ -75,8 +75,9 @@ type Lab struct {
 	close     sync.Once
 }
 
-// shortTimeout is a time-out of less than a second in a shipped file.
-var shortTimeout = regexp.MustCompile(`\b((?:connect_)?timeout): 0\.\d+s\b`)
+// shortTimeout is a time-out of less than a second in a shipped file; Envoy takes
+// max_interval for one.
+var shortTimeout = regexp.MustCompile(`\b((?:connect_)?timeout|max_interval): 0\.\d+s\b`)
 
 //go:embed claimgate.yaml
 var gateConfig string
