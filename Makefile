@@ -51,10 +51,11 @@ mutation: ## Break the library in each way and see that a test fails; minutes
 	@nice go run ./oidc/internal/mutate -waivers oidc/internal/mutate/waivers.txt $(MUTATED)
 
 .PHONY: test-integration
-test-integration: build ## A real Envoy with the shipped envoy.yaml before the gate
+test-integration: build ## A real Envoy with the shipped envoy.yaml before the gate; restarts and reloads under load
 	@ENVOY=$$(envoy-config/get-envoy.sh) && export ENVOY && \
 	"$$ENVOY" --mode validate -c envoy-config/envoy.yaml --use-dynamic-base-id --log-level error && \
-	CLAIMGATE_E2E=1 go test -count=1 ./cmd/claimgate/internal/e2e
+	CLAIMGATE_E2E=1 go test -count=1 ./cmd/claimgate/internal/e2e && \
+	CLAIMGATE_E2E=1 go test -count=1 -run InShort ./bench/internal/numbers
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
@@ -114,7 +115,7 @@ bench: build ## Measure server CPU per check against an empty gRPC server
 	go run ./bench checks -record
 
 .PHONY: numbers
-numbers: build ## Measure many issuers, hostile key sets, storms of key IDs (10 min; ONLY=storm: that alone)
+numbers: build ## Measure many issuers, hostile key sets, storms, restarts behind Envoy (16 min; ONLY=storm: that alone)
 	go run ./bench numbers -record $(if $(ONLY),-only $(ONLY))
 
 .PHONY: lint

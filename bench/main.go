@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/claimgate/claimgate/bench/internal/checks"
+	"github.com/claimgate/claimgate/bench/internal/envoy"
 	"github.com/claimgate/claimgate/bench/internal/numbers"
 	"github.com/claimgate/claimgate/bench/internal/page"
 	"github.com/claimgate/claimgate/bench/internal/results"
@@ -23,7 +24,7 @@ import (
 )
 
 const usage = `bench [checks]   what a check costs, as a ratio to a server that does nothing
-bench numbers    many issuers, hostile key sets, storms of made-up key IDs
+bench numbers    many issuers, hostile key sets, storms, restarts behind an Envoy
 bench page       docs/benchmarks.md anew, from what was measured last
 
 `
@@ -150,6 +151,9 @@ func measureNumbers(ctx context.Context, args []string) error {
 	}
 	chosen, err := choose(*only)
 	if err != nil {
+		return err
+	}
+	if scale.Envoy, err = envoy.Find(ctx); err != nil {
 		return err
 	}
 	debug.SetGCPercent(400) // the load and the provider are in this process: leave them alone

@@ -25,6 +25,9 @@ type Options struct {
 	Progress io.Writer
 }
 
+// inFlight is how many checks of a closed loop wait for their answer at a time.
+const inFlight = 32
+
 // File is what was measured.
 type File struct {
 	Made    results.Made `json:"made"`
@@ -150,7 +153,7 @@ func measure(ctx context.Context, v variant, round int) (Sample, error) {
 		return Sample{}, err
 	}
 	start := time.Now()
-	latencies, bad := client.Closed(ctx, wires, v.count)
+	latencies, bad := load.Closed(ctx, client, wires, inFlight, v.count, load.Allowed)
 	took := time.Since(start)
 	after, err := v.server.CPU()
 	switch {

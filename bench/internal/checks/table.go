@@ -23,7 +23,7 @@ func (f File) Table(w io.Writer) {
 	}
 	cpu := func(s Sample) float64 { return s.CPUMicros }
 	fmt.Fprintf(w, "%s, %d CPUs, %s, %d rounds, closed loop, %d in flight over %d connections\n\n",
-		f.Made.Go, f.Made.CPUs, f.Made.CPU, len(f.Samples)/len(variants), load.InFlight, load.Connections)
+		f.Made.Go, f.Made.CPUs, f.Made.CPU, len(f.Samples)/len(variants), inFlight, load.Connections)
 	fmt.Fprintln(w, "| variant | server CPU µs/check, median [min, max] | ratio | checks/s | p50 ms | p99 ms | RSS MiB |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
 	base := 0.0

@@ -34,8 +34,16 @@ var browserHeaders = map[string]string{
 	"cookie":            "theme=dark; consent=1",
 }
 
-// Check is a check in its wire form.
+// Check is a check in its wire form: of gRPC, or a request of HTTP that a proxy has
+// checked.
 type Check []byte
+
+// Target is what checks are sent to.
+type Target interface {
+	// Ask sends a check over the n-th connection, counted round, and returns the
+	// status that it is answered with, or Failed.
+	Ask(ctx context.Context, n int, check *Check) int
+}
 
 // Checks makes one check for each token.
 func Checks(tokens []string) ([]Check, error) {
@@ -75,12 +83,21 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 // Client sends checks to one server, over several connections in turn.
-type Client struct{ conns []*grpc.ClientConn }
+type Client struct {
+	// Judge makes a status of an answer. It is [Status] at first, and may be set before
+	// the first check.
+	Judge func(*authv3.CheckResponse) int
+
+	conns []*grpc.ClientConn
+}
 
 // Dial prepares a client; it connects by itself.
-func Dial(addr string) (*Client, error) {
-	c := &Client{}
-	for range Connections {
+func Dial(addr string) (*Client, error) { return DialMany(addr, Connections) }
+
+// DialMany prepares a client with another number of connections.
+func DialMany(addr string, connections int) (*Client, error) {
+	c := &Client{Judge: Status}
+	for range connections {
 		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			c.Close()
@@ -105,23 +122,26 @@ const Failed = 0
 // Allowed is the status of an allow.
 const Allowed = 200
 
-// Ask sends a check over the n-th connection, counted round, and returns the HTTP
-// status that it is answered with.
+// Ask implements [Target].
 func (c *Client) Ask(ctx context.Context, n int, check *Check) int {
 	var answer []byte
 	err := c.conns[n%len(c.conns)].Invoke(ctx, authv3.Authorization_Check_FullMethodName, check, &answer, grpc.ForceCodecV2(rawCodec{}))
 	if err != nil {
 		return Failed
 	}
-	return status(answer)
+	// Decoding is the load's own work, but a benchmark of denials would be worthless.
+	var resp authv3.CheckResponse
+	if proto.Unmarshal(answer, &resp) != nil {
+		return Failed
+	}
+	return c.Judge(&resp)
 }
 
-// status reads an answer far enough to know what it is: decoding is the load's own
-// work, but a benchmark of denials would be worthless.
-func status(answer []byte) int {
-	var resp authv3.CheckResponse
-	switch err := proto.Unmarshal(answer, &resp); {
-	case err != nil || resp.GetStatus() == nil:
+// Status is the HTTP status of an answer, or Failed if it is none that Envoy could
+// follow.
+func Status(resp *authv3.CheckResponse) int {
+	switch {
+	case resp.GetStatus() == nil:
 		return Failed
 	case resp.GetStatus().GetCode() == 0 && resp.GetOkResponse() != nil:
 		return Allowed

@@ -81,7 +81,7 @@ func TestOpenLoopAsksAllInTurn(t *testing.T) {
 	c := dialPicky(t)
 	checks := mustChecks(t, "good bad neither broken")
 	want := []int{Allowed, 401, Failed, Failed}
-	answers := c.Open(t.Context(), checks, 1, 1000, 50*time.Millisecond)
+	answers := Open(t.Context(), c, checks, 1, 1000, 50*time.Millisecond)
 	if len(answers) != 50 {
 		t.Fatalf("%d answers, want 50", len(answers))
 	}
@@ -99,15 +99,15 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 	c := dialPicky(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if answers := c.Open(ctx, mustChecks(t, "good"), 0, 1000, time.Hour); len(answers) != 0 {
+	if answers := Open(ctx, c, mustChecks(t, "good"), 0, 1000, time.Hour); len(answers) != 0 {
 		t.Errorf("%d answers", len(answers))
 	}
-	c.Closed(ctx, mustChecks(t, "good"), 1_000_000)
+	Closed(ctx, c, mustChecks(t, "good"), 32, 1_000_000, Allowed)
 }
 
 func TestClosedLoopCountsWhatIsNotAllowed(t *testing.T) {
 	c := dialPicky(t)
-	latencies, bad := c.Closed(t.Context(), mustChecks(t, "good bad"), 100)
+	latencies, bad := Closed(t.Context(), c, mustChecks(t, "good bad"), 32, 100, Allowed)
 	if len(latencies) != 100 || bad != 50 {
 		t.Errorf("%d latencies, %d bad; want 100, 50", len(latencies), bad)
 	}

@@ -19,7 +19,7 @@ type Answer struct {
 // Open sends checks in an open loop: at a fixed rate a second for a time, each when
 // it is due, whatever the answers before it take. It goes through the list round
 // and round, beginning at first, and returns when all are answered.
-func (c *Client) Open(ctx context.Context, checks []Check, first int, rate float64, d time.Duration) []Answer {
+func Open(ctx context.Context, to Target, checks []Check, first int, rate float64, d time.Duration) []Answer {
 	answers := make([]Answer, int(rate*d.Seconds()))
 	sent := 0
 	var waiting sync.WaitGroup
@@ -38,7 +38,7 @@ func (c *Client) Open(ctx context.Context, checks []Check, first int, rate float
 		n := (first + i) % len(checks)
 		sent++
 		waiting.Go(func() {
-			status := c.Ask(ctx, i, &checks[n])
+			status := to.Ask(ctx, i, &checks[n])
 			answers[i] = Answer{Check: n, Due: due, Took: time.Since(start) - due, Status: status}
 		})
 	}

@@ -22,6 +22,7 @@ type configuredIssuer struct{ issuer, name string }
 type gate struct {
 	*server.Server
 	http       *http.Client
+	path       string // of the program
 	dir        string
 	configSize int64
 }
@@ -29,28 +30,53 @@ type gate struct {
 // startGate starts the gate with these issuers, each written in one line; more is
 // added to each.
 func startGate(ctx context.Context, path string, issuers []configuredIssuer, more string) (*gate, error) {
-	dir, err := os.MkdirTemp("", "claimgate-bench-")
-	if err != nil {
-		return nil, err
-	}
 	var b strings.Builder
-	b.WriteString("server: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"127.0.0.1:0\"}\nlog: {decisions: none, format: json}\nissuers:\n")
+	b.WriteString("server: {listen: \"127.0.0.1:0\"}\n" + quietGate + "issuers:\n")
 	for _, i := range issuers {
 		fmt.Fprintf(&b, "- {issuer: %q, name: %s, audiences: [bench]%s}\n", i.issuer, i.name, more)
 	}
 	b.WriteString("policies:\n- name: everything\n")
-	config := filepath.Join(dir, "claimgate.yaml")
-	err = os.WriteFile(config, []byte(b.String()), 0o600)
-	var s *server.Server
-	if err == nil {
-		s, err = server.Start(ctx, path, "serve", "--config", config)
+	return startGateWith(ctx, path, b.String())
+}
+
+// quietGate is what every gate has in its configuration, beside what is measured.
+const quietGate = "admin: {listen: \"127.0.0.1:0\"}\nlog: {decisions: none, format: json}\n"
+
+// startGateWith starts the gate with a configuration.
+func startGateWith(ctx context.Context, path, config string) (*gate, error) {
+	dir, err := os.MkdirTemp("", "claimgate-bench-")
+	if err != nil {
+		return nil, err
+	}
+	// Compressing the metrics would be seen in the gate's memory.
+	g := &gate{http: &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 30 * time.Second}, dir: dir, path: path}
+	if err = g.configure(config); err == nil {
+		err = g.start(ctx)
 	}
 	if err != nil {
 		_ = os.RemoveAll(dir) // the other error says more
-		return nil, fmt.Errorf("starting %s (make build makes it): %w", path, err)
+		return nil, err
 	}
-	// Compressing the metrics would be seen in the gate's memory.
-	return &gate{s, &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 30 * time.Second}, dir, int64(b.Len())}, nil
+	return g, nil
+}
+
+// configure replaces the configuration's file, in one step.
+func (g *gate) configure(config string) error {
+	g.configSize = int64(len(config))
+	if err := os.WriteFile(g.file()+".new", []byte(config), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(g.file()+".new", g.file())
+}
+
+func (g *gate) file() string { return filepath.Join(g.dir, "claimgate.yaml") }
+
+// start starts the program, anew if it has ended.
+func (g *gate) start(ctx context.Context) (err error) {
+	if g.Server, err = server.Start(ctx, g.path, "serve", "--config", g.file()); err != nil {
+		return fmt.Errorf("starting %s (make build makes it): %w", g.path, err)
+	}
+	return nil
 }
 
 // stop ends the gate and leaves nothing behind.

@@ -195,9 +195,9 @@ func (c *crowd) firstMinute(ctx context.Context, g *gate) (firstMinute, error) {
 	}
 	var loading sync.WaitGroup
 	loading.Go(func() {
-		take(time.Since(g.Began), client.Open(loadCtx, c.checks, 0, 1e6, time.Duration(len(c.checks))*time.Microsecond))
+		take(time.Since(g.Began), load.Open(loadCtx, client, c.checks, 0, 1e6, time.Duration(len(c.checks))*time.Microsecond))
 		for n := 0; loadCtx.Err() == nil; n += int(hotRate) {
-			take(time.Since(g.Began), client.Open(context.WithoutCancel(loadCtx), c.checks, n, hotRate, time.Second))
+			take(time.Since(g.Began), load.Open(context.WithoutCancel(loadCtx), client, c.checks, n, hotRate, time.Second))
 		}
 	})
 	f.ready, err = g.awaitReady(ctx, 3*time.Minute, 500*time.Millisecond)
@@ -228,8 +228,8 @@ func (c *crowd) compare(ctx context.Context, r *recorder, few, many *gate) error
 			return 0, err
 		}
 		defer client.Close()
-		client.Open(ctx, checks, 0, compareRate, time.Second) // connections, and the tokens in the cache
-		answers := client.Open(ctx, checks, 0, compareRate, d)
+		load.Open(ctx, client, checks, 0, compareRate, time.Second) // connections, and the tokens in the cache
+		answers := load.Open(ctx, client, checks, 0, compareRate, d)
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
@@ -268,12 +268,12 @@ func (c *crowd) watchRefreshes(ctx context.Context, r *recorder, g *gate) error 
 	r.say("counting refreshes for %s", c.scale.Watch)
 	c.Take()
 	began := time.Now()
-	answers := client.Open(ctx, c.checks, 0, hotRate, c.scale.Watch)
+	answers := load.Open(ctx, client, c.checks, 0, hotRate, c.scale.Watch)
 	counts := c.Take()
 	r.say("a slow provider for %s", c.scale.Slow)
 	c.SetDelay(slowAnswer)
 	defer c.SetDelay(answerAfter)
-	answers = append(answers, client.Open(ctx, c.checks, 0, hotRate, c.scale.Slow)...)
+	answers = append(answers, load.Open(ctx, client, c.checks, 0, hotRate, c.scale.Slow)...)
 	slow := c.Take()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

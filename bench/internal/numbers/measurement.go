@@ -1,5 +1,5 @@
-// Package numbers measures what the key store promises: many issuers, hostile key
-// sets, storms of made-up key IDs. Each measurement has figures, and some figures
+// Package numbers measures what the gate promises: many issuers, hostile key sets,
+// storms of made-up key IDs and of reloads, restarts behind an Envoy. Each measurement has figures, and some figures
 // have goals; all of them stand in one table, [Measurements].
 package numbers
 
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/claimgate/claimgate/bench/internal/results"
@@ -70,6 +71,21 @@ type Scale struct {
 	Slow    time.Duration // how long the provider is slow after that
 	Storm   time.Duration // a storm without a pause
 	Fetches int           // of each hostile key set
+
+	Envoy   string // the Envoy binary
+	Patient bool   // for a machine that is busy with something else: no short time-outs
+	Reloads int    // of the configuration
+
+	Restarts int // of all replicas, one after the other
+	Kills    int // the same, by SIGKILL
+}
+
+// rate is how much of a load a machine gets that is busy with something else.
+func (s Scale) rate(full float64) float64 {
+	if s.Patient {
+		return full / 5
+	}
+	return full
 }
 
 // Full is what the goals are for.
@@ -78,6 +94,7 @@ func Full(gate string) Scale {
 		Gate: gate, Issuers: 10000, Hot: 500, Few: 20,
 		Rounds: 20, Round: 2 * time.Second, Refresh: time.Minute, Watch: 60 * time.Second, Slow: 15 * time.Second,
 		Storm: time.Minute, Fetches: 5,
+		Reloads: 200, Restarts: 20, Kills: 5,
 	}
 }
 
@@ -87,11 +104,14 @@ func Short(gate string) Scale {
 		Gate: gate, Issuers: 1000, Hot: 100, Few: 20,
 		Rounds: 2, Round: time.Second, Refresh: 5 * time.Second, Watch: 8 * time.Second, Slow: 3 * time.Second,
 		Storm: 3 * time.Second, Fetches: 1,
+		Reloads: 10, Restarts: 2, Kills: 1,
 	}
 }
 
 // Measurements are all that there are.
-func Measurements() []Measurement { return []Measurement{issuers(), hostile(), storm(), cover()} }
+func Measurements() []Measurement {
+	return []Measurement{issuers(), hostile(), storm(), reloads(), restarts(), balance(), statusPage(), cover()}
+}
 
 // Find returns the measurement of that name.
 func Find(name string) (Measurement, bool) {
@@ -121,11 +141,13 @@ func (m Measurement) Measure(ctx context.Context, s Scale, made results.Made, pr
 	return Result{m.Name, made, float64(time.Since(began).Milliseconds()) / 1000, r.values}, nil
 }
 
-// recorder takes a measurement's values down. It is for one goroutine.
+// recorder takes a measurement's values down.
 type recorder struct {
 	measurement Measurement
-	values      map[string][]float64
-	progress    io.Writer
+
+	mu       sync.Mutex
+	values   map[string][]float64 // guarded by mu
+	progress io.Writer            // guarded by mu
 }
 
 // add adds a value to a figure of the measurement.
@@ -133,10 +155,14 @@ func (r *recorder) add(figure string, value float64) {
 	if !slices.ContainsFunc(r.measurement.Figures, func(f Figure) bool { return f.Name == figure }) {
 		panic("numbers: " + r.measurement.Name + " has no figure " + figure)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.values[figure] = append(r.values[figure], value)
 }
 
 func (r *recorder) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	fmt.Fprintf(r.progress, "%s %s: %s\n", time.Now().Format("15:04:05"), r.measurement.Name, fmt.Sprintf(format, args...))
 }
 

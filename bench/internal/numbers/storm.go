@@ -128,7 +128,7 @@ func runStorm(ctx context.Context, r *recorder, s Scale) error {
 		return err
 	}
 	defer t.close()
-	t.client.Open(ctx, t.good, 0, hotRate, 2*time.Second) // the tokens are in the cache from now on
+	load.Open(ctx, t.client, t.good, 0, hotRate, 2*time.Second) // the tokens are in the cache from now on
 
 	var wild, good []load.Answer
 	blow := func(checks []load.Check, d time.Duration) (times []time.Duration, err error) {
@@ -139,9 +139,9 @@ func runStorm(ctx context.Context, r *recorder, s Scale) error {
 		defer other.Close()
 		var storm sync.WaitGroup
 		if len(checks) > 0 {
-			storm.Go(func() { wild = append(wild, other.Open(ctx, checks, 0, stormRate, d)...) })
+			storm.Go(func() { wild = append(wild, load.Open(ctx, other, checks, 0, stormRate, d)...) })
 		}
-		calm := t.client.Open(ctx, t.good, 0, hotRate, d)
+		calm := load.Open(ctx, t.client, t.good, 0, hotRate, d)
 		storm.Wait()
 		good = append(good, calm...)
 		if ctx.Err() != nil {
