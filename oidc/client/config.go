@@ -41,10 +41,22 @@ type Config struct {
 	// DPoP binds tokens to this key (RFC 9449); nil for none. Every token request
 	// carries a proof then, and an answer with a token that is not bound is refused.
 	DPoP *dpop.Key
+	// RequestKey signs authorization requests (RFC 9101); without a Signer they are
+	// not signed.
+	RequestKey SigningKey
+	// PushedRequests pushes authorization requests (RFC 9126) to every provider; false
+	// pushes them where the provider's metadata demands it.
+	PushedRequests bool
+	// Profile is a set of rules that the client keeps to; "" means none.
+	Profile Profile
 
 	// IDTokenAlgorithms are those that the client is registered with
 	// (id_token_signed_response_alg); nil means all that [oidc] verifies.
 	IDTokenAlgorithms []oidc.Algorithm
+	// ResponseAlgorithms are those that the client is registered with for signed
+	// authorization responses (authorization_signed_response_alg); nil means all that
+	// [oidc] verifies.
+	ResponseAlgorithms []oidc.Algorithm
 	// TrustedAudiences may be in the aud of ID tokens beside the client.
 	TrustedAudiences []string
 	// Decrypter opens what the provider encrypts to the client; nil refuses that.
@@ -150,6 +162,9 @@ func New(cfg Config) (*Client, error) {
 		}
 		c.hosts = append(c.hosts, strings.ToLower(host))
 	}
+	for _, err := range c.checkSigning() {
+		fault("%w", err)
+	}
 	for _, err := range c.findProvider() {
 		fault("%w", trimmed(err))
 	}
@@ -160,13 +175,34 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
+// checkSigning checks what is said of signatures, and the profile.
+func (c *Client) checkSigning() []error {
+	var faults []error
+	if c.cfg.RequestKey.Signer != nil {
+		if err := c.cfg.RequestKey.check(); err != nil {
+			faults = append(faults, fmt.Errorf("RequestKey: %w", err))
+		}
+		if c.cfg.issuer() == "" {
+			faults = append(faults, errors.New("RequestKey needs Issuer, whom a signed request is for"))
+		}
+	}
+	for _, list := range [][]oidc.Algorithm{c.cfg.IDTokenAlgorithms, c.cfg.ResponseAlgorithms} {
+		for _, a := range list {
+			if !a.Known() {
+				faults = append(faults, fmt.Errorf("the algorithm %q cannot be verified", string(a)))
+			}
+		}
+	}
+	return append(faults, c.cfg.Profile.check(&c.cfg)...)
+}
+
 // findProvider sets up where metadata and keys are from.
 func (c *Client) findProvider() []error {
 	cfg := &c.cfg
 	keys := oidc.IssuerConfig{
 		Issuer: cfg.issuer(), Name: "provider", DiscoveryURL: cfg.DiscoveryURL,
-		Audiences: []string{cfg.ClientID},
-		HTTP:      cfg.HTTP, Insecure: cfg.Insecure,
+		Audiences: []string{cfg.ClientID}, Leeway: cfg.Profile.leeway(),
+		HTTP: cfg.HTTP, Insecure: cfg.Insecure,
 	}
 	switch {
 	case cfg.Metadata == nil:

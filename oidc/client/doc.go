@@ -24,10 +24,26 @@
 // # Which method
 //
 //   - A service that acts for itself: [Client.ClientCredentials].
+//   - A user who logs in with a browser: [Client.AuthorizationRequest], then
+//     [Client.ParseCallback] and [Client.ExchangeCode].
 //   - New tokens for a session that has a refresh token: [Client.Refresh].
 //
 // Prefer [PrivateKeyJWT] or [TLSClientAuth] to a secret where the provider has
 // them, and [SecretFile] to a secret in the environment.
+//
+// # Logins
+//
+// A login is an authorization code with PKCE (S256), state and nonce; there is no
+// other. [Transaction] is what of it has to be kept while the browser is away: in
+// the user's own session, once, for ten minutes. The callback is compared with it,
+// and so is the ID token: another browser's answer, another provider's (RFC 9207)
+// and another login's are refused.
+//
+// Requests are pushed (RFC 9126) where the provider demands it, signed (RFC 9101)
+// with [Config.RequestKey], and their answers too (JARM) with a ResponseMode of jwt.
+// With [Config.DPoP] the code and all tokens are bound to the key (RFC 9449): the
+// processes that share sessions must share it. [ProfileFAPI2] refuses whatever FAPI
+// 2.0 forbids.
 //
 // # What every request keeps to
 //

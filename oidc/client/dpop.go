@@ -6,6 +6,14 @@ import (
 	"sync"
 )
 
+// thumbprint is that of the DPoP key, "" without one.
+func (c *Client) thumbprint() string {
+	if c.cfg.DPoP == nil {
+		return ""
+	}
+	return c.cfg.DPoP.Thumbprint()
+}
+
 // nonces are the last DPoP nonces of servers, by origin: a nonce of one must not
 // be sent to another (RFC 9449 section 8.2).
 type nonces struct {

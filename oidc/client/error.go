@@ -237,13 +237,7 @@ func newOAuthError(endpoint Endpoint, status int, object oidc.Value, secrets []s
 		if v.Kind() != oidc.KindString {
 			return ""
 		}
-		s := v.Text()
-		for _, secret := range secrets {
-			if len(secret) >= minRedacted {
-				s = strings.ReplaceAll(s, secret, redacted)
-			}
-		}
-		return strings.ToValidUTF8(s[:min(len(s), limit)], "")
+		return cleanText(v.Text(), limit, secrets)
 	}
 	return &OAuthError{
 		Code:        text("error", maxErrorCode),
@@ -252,6 +246,16 @@ func newOAuthError(endpoint Endpoint, status int, object oidc.Value, secrets []s
 		Status:      status,
 		Endpoint:    endpoint,
 	}
+}
+
+// cleanText is what a provider wrote, cut off and without secrets.
+func cleanText(s string, limit int, secrets []string) string {
+	for _, secret := range secrets {
+		if len(secret) >= minRedacted {
+			s = strings.ReplaceAll(s, secret, redacted)
+		}
+	}
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
 }
 
 // minRedacted keeps a short value, such as a scope's, from turning a description

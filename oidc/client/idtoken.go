@@ -11,6 +11,9 @@ import (
 // recipient is this client as a message of the provider must name it. algorithms
 // are those that it is registered with for this kind of message.
 func (c *Client) recipient(algorithms []oidc.Algorithm) oidc.Recipient {
+	if algorithms == nil && c.cfg.Profile != "" {
+		algorithms = profileAlgorithms
+	}
 	return oidc.Recipient{
 		Issuer: c.cfg.issuer(), ClientID: c.cfg.ClientID, TrustedAudiences: c.cfg.TrustedAudiences,
 		Algorithms: algorithms, Decrypter: c.cfg.Decrypter,

@@ -78,7 +78,8 @@ type grant struct {
 	grantType string
 	form      url.Values // the grant's own parameters
 	params    TokenParams
-	exchange  bool // the answer may hold what is no access token
+	exchange  bool     // the answer may hold what is no access token
+	scopes    []string // that were asked for before the request
 	// id is what an ID token must satisfy if the answer has one; nil drops it.
 	id *oidc.IDTokenRequirement
 }
@@ -142,6 +143,9 @@ func (c *Client) readToken(object oidc.Value, a *answer, g grant) (*TokenRespons
 	}
 	if texts["scope"] == "" {
 		t.Scopes = slices.Clone(g.params.Scopes)
+		if t.Scopes == nil {
+			t.Scopes = slices.Clone(g.scopes)
+		}
 	}
 	var err error
 	if t.TokenType, err = c.tokenType(texts["token_type"], g.exchange); err != nil {

@@ -26,12 +26,18 @@ type Client struct {
 	// private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none.
 	Method string
 	Secret string // of the methods that have one
-	Keys   []*Key // of private_key_jwt
+	Keys   []*Key // of private_key_jwt and of signed requests
 	// CertSHA256 is the SHA-256 of the certificate's DER, of the TLS methods.
 	CertSHA256 [32]byte
 	// Audiences are the aud that its assertions may have; nil means the issuer
 	// alone.
 	Audiences []string
+	// RedirectURIs are where browsers may be sent back to.
+	RedirectURIs []string
+	// RequirePAR wants its authorization requests pushed (RFC 9126), SignedRequests
+	// wants them signed with one of Keys (RFC 9101), and DPoP wants all its tokens bound
+	// to a key (RFC 9449).
+	RequirePAR, SignedRequests, DPoP bool
 	// RefreshTokens gives it one with each grant that has a user.
 	RefreshTokens bool
 }
@@ -158,7 +164,7 @@ func (i *Issuer) authenticate(r *http.Request) (*Client, *Refusal) {
 
 // checkAssertion holds a client assertion to RFC 7523 section 3.
 func (i *Issuer) checkAssertion(client *Client, assertion string) error {
-	claims, err := verifyJWT(assertion, client)
+	_, claims, err := verifyJWT(assertion, client)
 	if err != nil {
 		return err
 	}
@@ -190,54 +196,62 @@ func (i *Issuer) checkAssertion(client *Client, assertion string) error {
 	return nil
 }
 
-// verifyJWT returns the claims of a JWT that a client signed.
-func verifyJWT(token string, client *Client) (map[string]any, error) {
+// parseJWT takes a JWT apart. Nothing in it is verified.
+func parseJWT(token string) (header, claims map[string]any, input, signature []byte, err error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, fmt.Errorf("not a JWT")
+		return nil, nil, nil, nil, fmt.Errorf("not a JWT")
 	}
-	var header struct{ Alg, Kid string }
-	var claims map[string]any
-	for n, into := range []any{&header, &claims} {
+	for n, into := range []*map[string]any{&header, &claims} {
 		text, err := base64.RawURLEncoding.DecodeString(parts[n])
 		if err == nil {
 			err = json.Unmarshal(text, into)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("not a JWT: %w", err)
+			return nil, nil, nil, nil, fmt.Errorf("not a JWT: %w", err)
 		}
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil {
-		return nil, fmt.Errorf("not a JWT: %w", err)
+	if signature, err = base64.RawURLEncoding.DecodeString(parts[2]); err != nil {
+		return nil, nil, nil, nil, fmt.Errorf("not a JWT: %w", err)
 	}
-	input := []byte(parts[0] + "." + parts[1])
+	return header, claims, []byte(parts[0] + "." + parts[1]), signature, nil
+}
+
+// verifyJWT returns what is in a JWT that a client signed.
+func verifyJWT(token string, client *Client) (header, claims map[string]any, err error) {
+	header, claims, input, signature, err := parseJWT(token)
+	if err != nil {
+		return nil, nil, err
+	}
+	alg, _ := header["alg"].(string)
+	kid, _ := header["kid"].(string)
 	if client.Method == "client_secret_jwt" {
 		mac := hmac.New(sha256.New, []byte(client.Secret))
 		mac.Write(input)
-		if header.Alg != "HS256" || !hmac.Equal(mac.Sum(nil), signature) {
-			return nil, fmt.Errorf("bad signature")
+		if alg != "HS256" || !hmac.Equal(mac.Sum(nil), signature) {
+			return nil, nil, fmt.Errorf("bad signature")
 		}
-		return claims, nil
+		return header, claims, nil
 	}
 	for _, k := range client.Keys {
-		if k.ID == header.Kid && k.Algorithm == header.Alg && k.verify(input, signature) {
-			return claims, nil
+		if k.ID == kid && k.Algorithm == alg && k.verifyBy(k.Public(), input, signature) {
+			return header, claims, nil
 		}
 	}
-	return nil, fmt.Errorf("bad signature")
+	return nil, nil, fmt.Errorf("bad signature")
 }
 
 // Signer is the private key, for clients that sign with it.
 func (k *Key) Signer() crypto.Signer { return k.private }
 
-// verify reports whether the key made a signature.
-func (k *Key) verify(input, signature []byte) bool {
+// verifyBy reports whether the owner of a public key made a signature by k's
+// algorithm.
+func (k *Key) verifyBy(public crypto.PublicKey, input, signature []byte) bool {
 	hash := k.hash()
 	h := hash.New()
 	h.Write(input)
 	digest := h.Sum(nil)
-	switch pub := k.Public().(type) {
+	switch pub := public.(type) {
 	case *rsa.PublicKey:
 		if k.Algorithm[0] == 'P' {
 			return rsa.VerifyPSS(pub, hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -21,11 +22,13 @@ const (
 	OAuthDiscovery                  // RFC 8414 section 3.1: /.well-known/oauth-authorization-server, then the issuer's path
 	JWKS                            // ISSUER/keys
 	Elsewhere
-	Token // ISSUER/token: see Issuer.RegisterClient
+	Token         // ISSUER/token: see Issuer.RegisterClient
+	Authorization // ISSUER/authorize: see Issuer.SetLogin
+	PAR           // ISSUER/par: RFC 9126
 )
 
 // endpoints are those that have a path.
-var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token}
+var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token, Authorization, PAR}
 
 // state is what the endpoints answer from. It is guarded by Issuer.mu.
 type state struct {
@@ -39,7 +42,14 @@ type state struct {
 	grants        map[string]GrantFunc // by grant_type
 	refreshTokens map[string]*session  // those that are good
 	spent         map[string]*session  // refresh tokens that were used
-	jtis          map[string]bool      // of client assertions
+	jtis          map[string]bool      // of client assertions and proofs
+
+	login          Login
+	codes          map[string]*authorization
+	pushed         map[string]url.Values // by request_uri
+	changeCallback func(url.Values)
+	changeIDToken  func(map[string]any)
+	dpopNonce      string
 
 	metadata     map[string]any // overrides of discovery
 	overrides    map[Endpoint]http.HandlerFunc
@@ -71,6 +81,10 @@ func (s *state) pathOf(e Endpoint) string {
 		return path + "/keys"
 	case Token:
 		return path + "/token"
+	case Authorization:
+		return path + "/authorize"
+	case PAR:
+		return path + "/par"
 	default:
 		return ""
 	}
@@ -149,7 +163,9 @@ func (i *Issuer) handler(ended <-chan struct{}) http.Handler {
 // handlers are the endpoints that do more than serve a document. They are called
 // without the lock.
 var handlers = map[Endpoint]func(*Issuer, http.ResponseWriter, *http.Request){
-	Token: (*Issuer).serveToken,
+	Token:         (*Issuer).serveToken,
+	Authorization: (*Issuer).serveAuthorize,
+	PAR:           (*Issuer).servePAR,
 }
 
 // mtlsPrefix stands before the path of an endpoint that is called with a client
@@ -197,7 +213,7 @@ func (s *state) discovery(i *Issuer) []byte {
 	doc := map[string]any{
 		"issuer":                                i.URL,
 		"jwks_uri":                              i.origin + s.pathOf(JWKS),
-		"authorization_endpoint":                base + "/authorize",
+		"authorization_endpoint":                i.origin + s.pathOf(Authorization),
 		"token_endpoint":                        base + "/token",
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
@@ -205,11 +221,16 @@ func (s *state) discovery(i *Issuer) []byte {
 	}
 	if len(s.clients) > 0 {
 		doc["token_endpoint_auth_methods_supported"] = authMethods
+		doc["pushed_authorization_request_endpoint"] = i.origin + s.pathOf(PAR)
+		doc["authorization_response_iss_parameter_supported"] = true
+		doc["code_challenge_methods_supported"] = []string{"S256"}
+		doc["response_modes_supported"] = responseModes[1:]
 		doc["grant_types_supported"] = slices.Sorted(maps.Keys(s.grants))
 	}
 	if i.authority != nil {
 		doc["mtls_endpoint_aliases"] = map[string]string{
-			"token_endpoint": i.origin + mtlsPrefix + s.pathOf(Token),
+			"token_endpoint":                        i.origin + mtlsPrefix + s.pathOf(Token),
+			"pushed_authorization_request_endpoint": i.origin + mtlsPrefix + s.pathOf(PAR),
 		}
 	}
 	override(doc, s.metadata)

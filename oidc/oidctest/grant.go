@@ -2,7 +2,10 @@ package oidctest
 
 import (
 	"crypto/rand"
+	"encoding/json"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -13,6 +16,9 @@ type GrantRequest struct {
 	Issuer        *Issuer
 	Client        *Client
 	*http.Request // with PostForm
+	// Thumbprint is that of the key which the request proves (RFC 9449), "" without a
+	// proof. The tokens of its answer are bound to it.
+	Thumbprint string
 }
 
 // GrantFunc answers the token requests of one grant type: with the members of a
@@ -32,12 +38,21 @@ func builtinGrants() map[string]GrantFunc {
 	return map[string]GrantFunc{
 		"client_credentials": clientCredentials,
 		"refresh_token":      refresh,
+		"authorization_code": exchangeCode,
 	}
 }
 
 // serveToken is the token endpoint (RFC 6749 section 3.2).
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	client, refusal := i.clientRequest(w, r)
+	if refusal != nil {
+		refusal.write(w)
+		return
+	}
+	thumbprint, refusal := i.checkProof(w, r)
+	if refusal == nil && thumbprint == "" && client.DPoP {
+		refusal = &Refusal{Code: "invalid_dpop_proof", Description: "no proof"}
+	}
 	if refusal != nil {
 		refusal.write(w)
 		return
@@ -50,7 +65,7 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		(&Refusal{Code: "unsupported_grant_type"}).write(w)
 		return
 	}
-	answer, refusal := grant(GrantRequest{i, client, r})
+	answer, refusal := grant(GrantRequest{i, client, r, thumbprint})
 	if refusal != nil {
 		refusal.write(w)
 		return
@@ -83,19 +98,31 @@ type session struct {
 	client  string
 	subject string
 	scope   string
-	over    bool // a refresh token of it came twice
+	over    bool // a refresh token or the code of it came twice
+
+	claims     map[string]any // of its ID tokens
+	resources  []string       // aud of its access tokens
+	details    string         // authorization_details, as JSON
+	thumbprint string         // of the key that its refresh tokens are bound to: those of a public client
 }
 
 // TokenAnswer is the answer to a grant: a Bearer access token for a subject, with
 // the audiences and resources that the request names.
 func (g GrantRequest) TokenAnswer(subject string) map[string]any {
+	return g.answer(subject, g.PostForm)
+}
+
+func (g GrantRequest) answer(subject string, form url.Values) map[string]any {
 	claims := map[string]any{"client_id": g.Client.ID, "sub": subject}
-	if aud := append(slices.Clone(g.PostForm["resource"]), g.PostForm["audience"]...); len(aud) > 0 {
+	if aud := append(slices.Clone(form["resource"]), form["audience"]...); len(aud) > 0 {
 		claims["aud"] = aud
 	}
 	answer := map[string]any{"token_type": "Bearer", "expires_in": int(Lifetime.Seconds())}
-	if scope := g.PostForm.Get("scope"); scope != "" {
+	if scope := form.Get("scope"); scope != "" {
 		claims["scope"], answer["scope"] = scope, scope
+	}
+	if g.Thumbprint != "" {
+		claims["cnf"], answer["token_type"] = map[string]any{"jkt": g.Thumbprint}, "DPoP"
 	}
 	answer["access_token"] = g.Issuer.Token(claims)
 	return answer
@@ -115,14 +142,39 @@ func (g GrantRequest) UserAnswer(subject string) map[string]any {
 }
 
 func (g GrantRequest) sessionAnswer(s *session) map[string]any {
-	answer := g.TokenAnswer(s.subject)
+	form := url.Values{"scope": {s.scope}, "resource": s.resources}
+	for name, values := range g.PostForm {
+		form[name] = values
+	}
+	answer := g.answer(s.subject, form)
+	if s.details != "" {
+		answer["authorization_details"] = json.RawMessage(s.details)
+	}
 	if slices.Contains(strings.Fields(s.scope), "openid") {
-		answer["id_token"] = g.Issuer.IDToken(g.Client.ID, map[string]any{"sub": s.subject})
+		answer["id_token"] = g.sessionIDToken(s, answer)
 	}
 	if g.Client.RefreshTokens {
 		answer["refresh_token"] = g.Issuer.newRefreshToken(s)
 	}
 	return answer
+}
+
+// sessionIDToken mints the ID token that goes with an answer.
+func (g GrantRequest) sessionIDToken(s *session, answer map[string]any) string {
+	i := g.Issuer
+	accessToken, _ := answer["access_token"].(string)
+	claims := map[string]any{"sub": s.subject, "at_hash": accessTokenHash(i.SigningKey().Algorithm, accessToken)}
+	maps.Copy(claims, s.claims)
+	if g.PostForm.Get("grant_type") == "refresh_token" {
+		delete(claims, "nonce") // OpenID Connect Core 1.0 section 12.2
+	}
+	i.mu.Lock()
+	change := i.state.changeIDToken
+	i.mu.Unlock()
+	if change != nil {
+		change(claims)
+	}
+	return i.IDToken(s.client, claims)
 }
 
 // RefreshToken makes a refresh token as a login would.
@@ -151,7 +203,8 @@ func refresh(g GrantRequest) (map[string]any, *Refusal) {
 	if again != nil {
 		again.over = true
 	}
-	good := s != nil && !s.over && s.client == g.Client.ID
+	good := s != nil && !s.over && s.client == g.Client.ID &&
+		(g.Client.Method != "none" || s.thumbprint == g.Thumbprint) // RFC 9449 section 5
 	if good && g.Client.RefreshTokens {
 		delete(i.state.refreshTokens, token)
 		i.state.spent[token] = s

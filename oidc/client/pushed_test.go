@@ -1,0 +1,190 @@
+package client_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/claimgate/claimgate/oidc"
+	"github.com/claimgate/claimgate/oidc/client"
+	"github.com/claimgate/claimgate/oidc/oidctest"
+)
+
+func parameters(t *testing.T, request *client.AuthorizationRequest) url.Values {
+	t.Helper()
+	u, err := url.Parse(request.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query()
+}
+
+// RFC 9126: where the provider demands it, nobody has to say so; then nothing of
+// the request is in the URL.
+func TestRequestsArePushedWhereTheProviderOrTheConfigurationDemandsIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		required, configured, want bool
+	}{
+		"nobody demands it": {}, "the provider": {required: true, want: true}, "the configuration": {configured: true, want: true},
+	} {
+		provider := start(t)
+		provider.RegisterClient(app(func(c *oidctest.Client) { c.RequirePAR = tt.want }))
+		if tt.required {
+			provider.SetMetadata("require_pushed_authorization_requests", true)
+		}
+		c := open(t, provider, func(cfg *client.Config) { cfg.PushedRequests = tt.configured })
+		l := begin(t, provider, c, openid(nil))
+		q := parameters(t, l.request)
+		if pushed := q.Has("request_uri"); pushed != tt.want || pushed && len(q) != 2 {
+			t.Errorf("%s: the URL is %s", name, l.request.URL)
+		}
+		if n := provider.Requests(oidctest.PAR); (n == 1) != tt.want {
+			t.Errorf("%s: %d pushed requests", name, n)
+		}
+		if _, err := l.finish(t, c); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAPushedRequestLivesAsLongAsTheProviderSays(t *testing.T) {
+	cl := newClock()
+	provider := start(t, oidctest.WithClock(cl.Now))
+	provider.RegisterClient(app(nil))
+	c := open(t, provider, func(cfg *client.Config) { cfg.PushedRequests, cfg.Clock = true, cl.Now })
+	request, err := c.AuthorizationRequest(t.Context(), openid(nil))
+	if err != nil || !request.Expiry.Equal(cl.Now().Add(time.Minute)) {
+		t.Fatal(request, err)
+	}
+	if _, err := provider.Browse(request.URL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.Browse(request.URL); err == nil { // the fake issuer keeps to RFC 9126 section 4 too
+		t.Error("a request_uri is good twice")
+	}
+}
+
+func TestWhatIsNoAnswerToAPushedRequest(t *testing.T) {
+	for name, body := range map[string]string{
+		"no request_uri":       `{"expires_in":60}`,
+		"not a string":         `{"request_uri":5,"expires_in":60}`,
+		"no expires_in":        `{"request_uri":"urn:x"}`,
+		"expired already":      `{"request_uri":"urn:x","expires_in":0}`,
+		"a space in it":        `{"request_uri":"urn:x &request=evil","expires_in":60}`,
+		"a huge one":           `{"request_uri":"urn:` + strings.Repeat("x", 3<<10) + `","expires_in":60}`,
+		"truncated":            `{"request_uri":"urn:x",`,
+		"an error as an array": `[]`,
+	} {
+		provider := start(t)
+		provider.Respond(status(201, body), oidctest.PAR)
+		c := open(t, provider, func(cfg *client.Config) { cfg.PushedRequests = true })
+		var re *client.RequestError
+		if _, err := c.AuthorizationRequest(t.Context(), openid(nil)); !errors.As(err, &re) || re.Result != oidc.FetchMalformed || re.Endpoint != client.PAREndpoint {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	provider := start(t)
+	provider.Respond(status(200, `{"request_uri":"urn:x","expires_in":60}`), oidctest.PAR)
+	c := open(t, provider, func(cfg *client.Config) { cfg.PushedRequests = true })
+	var re *client.RequestError
+	if _, err := c.AuthorizationRequest(t.Context(), openid(nil)); !errors.As(err, &re) || re.Status != 200 {
+		t.Errorf("status 200: %v", err)
+	}
+	provider.Respond(status(400, `{"error":"invalid_request"}`), oidctest.PAR)
+	if _, err := c.AuthorizationRequest(t.Context(), openid(nil)); !errors.Is(err, client.ErrInvalidRequest) {
+		t.Errorf("a refusal: %v", err)
+	}
+	provider.SetMetadata("pushed_authorization_request_endpoint", oidctest.Omit)
+	other := open(t, provider, func(cfg *client.Config) { cfg.PushedRequests = true })
+	if _, err := other.AuthorizationRequest(t.Context(), openid(nil)); err == nil || !strings.Contains(err.Error(), "has no pushed_authorization_request_endpoint") {
+		t.Errorf("no endpoint: %v", err)
+	}
+}
+
+// claimsOf is what a JWT says, unverified.
+func claimsOf(t *testing.T, token string, part int) map[string]any {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[part])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(text, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// RFC 9101: all parameters are claims of the kind that they are.
+func TestASignedRequestSaysAllThatWasAskedFor(t *testing.T) {
+	key := oidctest.NewKey("ES256", "client-key")
+	for _, pushed := range []bool{false, true} {
+		provider := start(t)
+		provider.RegisterClient(app(func(c *oidctest.Client) { c.SignedRequests, c.Keys, c.RequirePAR = true, []*oidctest.Key{key}, pushed }))
+		c := open(t, provider, func(cfg *client.Config) { cfg.RequestKey, cfg.PushedRequests = signingKey(key), pushed })
+		l := begin(t, provider, c, openid(func(p *client.AuthorizationParams) {
+			p.MaxAge, p.Claims, p.Resources = time.Hour, json.RawMessage(`{"id_token":{"email":null}}`), []string{"https://a.example", "https://b.example"}
+			p.AuthorizationDetails, p.Extra = json.RawMessage(`[{"type":"payment"}]`), url.Values{"display": {"popup"}}
+		}))
+		answer, err := l.finish(t, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(answer.AuthorizationDetails) != `[{"type":"payment"}]` {
+			t.Errorf("granted details %s", answer.AuthorizationDetails)
+		}
+		if pushed {
+			continue
+		}
+		q := parameters(t, l.request)
+		if len(q) != 4 || q.Get("client_id") != "orders" || q.Get("response_type") != "code" || q.Get("scope") != "openid orders.read" {
+			t.Errorf("outside the object: %v", q)
+		}
+		header, claims := claimsOf(t, q.Get("request"), 0), claimsOf(t, q.Get("request"), 1)
+		if header["typ"] != "oauth-authz-req+jwt" || header["kid"] != "client-key" || header["alg"] != "ES256" {
+			t.Errorf("header %v", header)
+		}
+		details, _ := claims["authorization_details"].([]any)
+		wanted, _ := claims["claims"].(map[string]any)
+		resources, _ := claims["resource"].([]any)
+		maxAge, _ := claims["max_age"].(float64)
+		if len(details) != 1 || wanted["id_token"] == nil || len(resources) != 2 || maxAge != 3600 || claims["display"] != "popup" ||
+			claims["iss"] != "orders" || claims["aud"] != provider.URL || claims["sub"] != nil || claims["jti"] == "" || claims["redirect_uri"] != redirectURI {
+			t.Errorf("claims %v", claims)
+		}
+		iat, _ := claims["iat"].(float64)
+		nbf, _ := claims["nbf"].(float64)
+		exp, _ := claims["exp"].(float64)
+		if nbf != iat || exp-nbf != 300 {
+			t.Errorf("from %v to %v", nbf, exp)
+		}
+	}
+}
+
+func TestTheKeyOfSignedRequestsIsAKeyForIt(t *testing.T) {
+	key := oidctest.NewKey("ES256", "k")
+	wrong := signingKey(key)
+	wrong.Algorithm = oidc.RS256
+	_, err := client.New(client.Config{Issuer: "https://id.example.com", ClientID: "orders", Auth: client.None{}, RequestKey: wrong})
+	if err == nil || !strings.Contains(err.Error(), "RequestKey: Key.Algorithm \"RS256\" does not fit the key") {
+		t.Error(err)
+	}
+	_, err = client.New(client.Config{Issuer: "https://id.example.com", ClientID: "orders", Auth: client.None{}, ResponseAlgorithms: []oidc.Algorithm{"HS256"}})
+	if err == nil || !strings.Contains(err.Error(), `the algorithm "HS256" cannot be verified`) {
+		t.Error(err)
+	}
+}
+
+func TestIDTokensAreSignedAsRegistered(t *testing.T) {
+	provider := start(t, oidctest.WithAlgorithms("ES256"))
+	provider.RegisterClient(app(nil))
+	c := open(t, provider, func(cfg *client.Config) { cfg.IDTokenAlgorithms = []oidc.Algorithm{oidc.PS256} })
+	_, err := begin(t, provider, c, openid(nil)).finish(t, c)
+	if oidc.ReasonOf(err) != oidc.UnsupportedAlgorithm {
+		t.Error(err)
+	}
+}
