@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -106,6 +108,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a certificate of nobody":       {"tls: {certManager: {enabled: true}}", "tls.certManager.issuerRef.name is missing"},
 		"client names without a CA":     {"tls: {secretName: s, clientNames: [a]}", "tls.clientNames needs tls.clientCAKey"},
 		"a client CA without TLS":       {"tls: {clientCAKey: ca.crt}", "tls.secretName"},
+		"a filter without a policy":     {"istio: {envoyFilter: {enabled: true}}", "istio.envoyFilter patches the filter that istio.authorizationPolicy makes"},
+		"a filter nowhere":              {"istio: {authorizationPolicy: {enabled: true}, envoyFilter: {enabled: true, context: SIDECAR_OUTBOUND}}", "context"},
 		"no target":                     {"envoyGateway: {securityPolicy: {enabled: true}}", "targetRefs is empty"},
 		"the bounds of the autoscaler":  {"autoscaling: {enabled: true, minReplicas: 11}", "more than maxReplicas"},
 		"no replica":                    {"replicas: 0", "replicas"},
@@ -145,12 +149,39 @@ func TestTimesAndMemoryAreComputed(t *testing.T) {
 	}
 }
 
+// What the chart makes for Istio is what envoy-config/istio has, where the reasons stand.
+func TestIstioObjectsAreThoseOfEnvoyConfig(t *testing.T) {
+	for set, files := range map[string][]string{
+		"istio": {"gateway.yaml", "destination-rule.yaml"}, "istio-sidecar": {"sidecar.yaml"},
+	} {
+		golden := readFile(t, filepath.Join("testdata", set+".yaml"))
+		for _, header := range []string{"x-roles", "x-user"} { // of its values
+			golden = regexp.MustCompile(`(?m)^ +- remove: `+header+`\n`).ReplaceAll(golden, nil)
+		}
+		made := map[string]any{}
+		for _, o := range objects(t, golden) {
+			made[fmt.Sprint(o.Kind, o.APIVersion, o.Metadata)] = o.Spec
+		}
+		for _, file := range files {
+			for _, o := range objects(t, readFile(t, filepath.Join("../envoy-config/istio", file))) {
+				if set == "istio-sidecar" && o.Kind != "EnvoyFilter" {
+					continue // its values have rules of their own
+				}
+				if got := made[fmt.Sprint(o.Kind, o.APIVersion, o.Metadata)]; !reflect.DeepEqual(got, o.Spec) {
+					t.Errorf("%s: the chart makes of %s %s\n%v, the file has\n%v", file, o.Kind, o.Metadata.Name, got, o.Spec)
+				}
+			}
+		}
+	}
+}
+
 // object is what tests ask of a Kubernetes object.
 type object struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
 	Metadata   struct{ Name, Namespace string }
 	Data       map[string]string
+	Spec       any
 }
 
 func objects(t *testing.T, manifest []byte) []object {

@@ -61,6 +61,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml $config -}}
 {{- end -}}
 
+{{- /* All names under any headers of the configuration, a list in JSON: the gate's own first. */ -}}
+{{- define "claimgate.identityHeaders" -}}
+{{- $more := keys (.Values.config.headers | default dict) -}}
+{{- range .Values.config.policies -}}
+{{- $more = concat $more (keys (.headers | default dict)) -}}
+{{- end -}}
+{{- $names := list "x-auth-issuer" "x-auth-subject" "x-auth-client" "x-auth-scopes" -}}
+{{- range $more | sortAlpha -}}
+{{- $names = append $names (lower .) -}}
+{{- end -}}
+{{- uniq $names | toJson -}}
+{{- end -}}
+
 {{- /* The port of an address to listen on. */ -}}
 {{- define "claimgate.port" -}}
 {{- regexFind "[0-9]+$" . -}}
@@ -131,6 +144,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas is %d, more than maxReplicas, %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and .Values.istio.envoyFilter.enabled (not .Values.istio.authorizationPolicy.enabled) -}}
+{{- fail "istio.envoyFilter patches the filter that istio.authorizationPolicy makes: enable both, or apply envoy-config/istio by hand" -}}
 {{- end -}}
 {{- if and .Values.envoyGateway.securityPolicy.enabled (not .Values.envoyGateway.securityPolicy.targetRefs) -}}
 {{- fail "envoyGateway.securityPolicy.targetRefs is empty: name the routes or Gateways that the gate is for" -}}

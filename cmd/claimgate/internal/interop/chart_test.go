@@ -18,7 +18,7 @@ func TestChart(t *testing.T) {
 	t.Run("strict validation by the API server finds nothing in any object", func(t *testing.T) {
 		c.must(t, "kubectl apply --server-side -f "+crds)
 		c.must(t, "kubectl wait --for=condition=Established crd --all --timeout=60s")
-		for _, namespace := range []string{"dry", "gateways", "shop"} {
+		for _, namespace := range []string{"dry", "istio-ingress", "shop"} {
 			c.must(t, "kubectl create namespace "+namespace)
 		}
 		files, err := filepath.Glob("../../../../charts/claimgate/ci/*-values.yaml")

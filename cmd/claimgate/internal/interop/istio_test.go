@@ -303,10 +303,36 @@ func (p *proxy) dump(t *testing.T) string {
 	return string(send(t, oneShot, request(t, http.MethodGet, p.admin+"/config_dump", "", ""), http.StatusOK))
 }
 
+// upstreamCluster is what the tests ask of an Envoy's cluster.
+type upstreamCluster struct {
+	Name    string
+	Options json.RawMessage       `json:"typed_extension_protocol_options"`
+	TLS     struct{ Name string } `json:"transport_socket"`
+}
+
+// clusters are those that istiod has told the proxy of.
+func (p *proxy) clusters(t *testing.T) []upstreamCluster {
+	t.Helper()
+	var list struct {
+		Configs []struct {
+			Cluster upstreamCluster
+		}
+	}
+	body := send(t, oneShot, request(t, http.MethodGet, p.admin+"/config_dump?resource=dynamic_active_clusters", "", ""), http.StatusOK)
+	if err := json.Unmarshal(body, &list); err != nil {
+		t.Fatal(err)
+	}
+	var clusters []upstreamCluster
+	for _, c := range list.Configs {
+		clusters = append(clusters, c.Cluster)
+	}
+	return clusters
+}
+
 func TestIstio(t *testing.T) {
 	t.Parallel()
 	crds := filepath.Join(part(t, "crds"), "customresourcedefinitions.gen.yaml")
-	c := startAPI(t)
+	c := startAPI(t, part(t, "helm"))
 	c.must(t, "kubectl apply --server-side -f "+crds)
 	c.must(t, "kubectl wait --for=condition=Established crd --all --timeout=60s")
 	for _, namespace := range []string{"istio-system", "istio-ingress", "shop", "claimgate"} {
@@ -412,6 +438,25 @@ func TestIstio(t *testing.T) {
 		}
 		if strings.Contains(m.control.process.Log(), "ACK ERROR") {
 			t.Errorf("a proxy has refused what istiod sent:\n%s", child.Tail(m.control.process.Log(), 40))
+		}
+	})
+	t.Run("Istio speaks HTTP/2 to the Service of the Helm chart, with and without TLS", func(t *testing.T) {
+		for name, values := range map[string]string{"plain": "istio", "secret": "istio-sidecar"} {
+			m.must(t, "helm template gate charts/claimgate --namespace claimgate --set fullnameOverride="+name+" --set istio.authorizationPolicy.namespace=claimgate"+
+				" -s templates/service.yaml -s templates/istio.yaml -f charts/claimgate/ci/"+values+"-values.yaml | kubectl apply --validate=strict -f -")
+			cluster := "outbound|9191||" + name + ".claimgate.svc.cluster.local"
+			eventually(t, "the gateway has "+cluster, func(context.Context) error {
+				for _, c := range m.gateway.clusters(t) {
+					if c.Name == cluster {
+						http2, tls := strings.Contains(string(c.Options), "http2_protocol_options"), c.TLS.Name == "envoy.transport_sockets.tls"
+						if !http2 || tls != (name == "secret") {
+							return fmt.Errorf("HTTP/2 %v, TLS %v", http2, tls)
+						}
+						return nil
+					}
+				}
+				return errors.New("it has not")
+			})
 		}
 	})
 	t.Run("the access log has the gate's reason", func(t *testing.T) {
