@@ -27,6 +27,12 @@
 //   - A user who logs in with a browser: [Client.AuthorizationRequest], then
 //     [Client.ParseCallback] and [Client.ExchangeCode].
 //   - New tokens for a session that has a refresh token: [Client.Refresh].
+//   - A user of a program without a browser: [Client.AuthorizeDevice], then
+//     [Client.DeviceToken].
+//   - A user who answers on a device of theirs: [Client.AuthenticateBackchannel], then
+//     [Client.BackchannelToken].
+//   - A call further down on behalf of the user who called: [Client.TokenExchange].
+//   - A token of somebody whom the provider trusts: [Client.JWTBearer].
 //
 // Prefer [PrivateKeyJWT] or [TLSClientAuth] to a secret where the provider has
 // them, and [SecretFile] to a secret in the environment.

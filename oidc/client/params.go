@@ -44,6 +44,7 @@ var reserved = map[string]bool{
 	"actor_token_type": true, "requested_token_type": true, "audience": true, "resource": true,
 	// RFC 9101, RFC 9126, RFC 9396, RFC 9449, OpenID Connect Core 1.0
 	"request": true, "request_uri": true, "authorization_details": true, "dpop_jkt": true, "nonce": true, "response_mode": true,
+	"login_hint": true, "login_hint_token": true, "id_token_hint": true, "binding_message": true, "user_code": true, "acr_values": true, "requested_expiry": true,
 }
 
 // addExtra adds parameters of the caller's to a form that is complete. allowed

@@ -223,26 +223,37 @@ func verifyJWT(token string, client *Client) (header, claims map[string]any, err
 	if err != nil {
 		return nil, nil, err
 	}
-	alg, _ := header["alg"].(string)
-	kid, _ := header["kid"].(string)
+	keys := client.Keys
 	if client.Method == "client_secret_jwt" {
-		mac := hmac.New(sha256.New, []byte(client.Secret))
-		mac.Write(input)
-		if alg != "HS256" || !hmac.Equal(mac.Sum(nil), signature) {
-			return nil, nil, fmt.Errorf("bad signature")
-		}
-		return header, claims, nil
+		keys = []*Key{{Algorithm: "HS256", secret: []byte(client.Secret)}}
 	}
-	for _, k := range client.Keys {
-		if k.ID == kid && k.Algorithm == alg && k.verifyBy(k.Public(), input, signature) {
-			return header, claims, nil
-		}
+	if !verifiedBy(keys, header, input, signature) {
+		return nil, nil, fmt.Errorf("bad signature")
 	}
-	return nil, nil, fmt.Errorf("bad signature")
+	return header, claims, nil
+}
+
+// verifiedBy reports whether one of some keys, the one that a JWT's header names,
+// made its signature.
+func verifiedBy(keys []*Key, header map[string]any, input, signature []byte) bool {
+	kid, _ := header["kid"].(string)
+	return slices.ContainsFunc(keys, func(k *Key) bool {
+		return k.ID == kid && k.Algorithm == header["alg"] && k.verifies(input, signature)
+	})
 }
 
 // Signer is the private key, for clients that sign with it.
 func (k *Key) Signer() crypto.Signer { return k.private }
+
+// verifies reports whether the key made a signature.
+func (k *Key) verifies(input, signature []byte) bool {
+	if k.secret != nil {
+		mac := hmac.New(sha256.New, k.secret)
+		mac.Write(input)
+		return hmac.Equal(mac.Sum(nil), signature)
+	}
+	return k.verifyBy(k.Public(), input, signature)
+}
 
 // verifyBy reports whether the owner of a public key made a signature by k's
 // algorithm.

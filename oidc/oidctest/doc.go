@@ -17,9 +17,10 @@
 // [Issuer.Recover]. [Issuer.Requests] says how often an endpoint was asked.
 //
 // With [Issuer.RegisterClient] it has a token endpoint too, for tests of clients:
-// it authenticates them strictly, answers client credentials and refresh (with
-// rotation), and whatever a test teaches it with [Issuer.HandleGrant]. The faults
-// above work at [Token] as they do elsewhere.
+// it authenticates them strictly, answers client credentials, refresh (with
+// rotation), device and CIBA polls ([Issuer.Approve]), token exchange and JWT bearer,
+// and whatever a test teaches it with [Issuer.HandleGrant]. The faults above work at
+// [Token] as they do elsewhere. [Issuer.Transport] reaches it without a network.
 //
 // The package signs with Go's standard crypto packages and imports nothing of
 // Claimgate, so that it can judge any validator, ours included. It does not

@@ -22,13 +22,15 @@ const (
 	OAuthDiscovery                  // RFC 8414 section 3.1: /.well-known/oauth-authorization-server, then the issuer's path
 	JWKS                            // ISSUER/keys
 	Elsewhere
-	Token         // ISSUER/token: see Issuer.RegisterClient
-	Authorization // ISSUER/authorize: see Issuer.SetLogin
-	PAR           // ISSUER/par: RFC 9126
+	Token               // ISSUER/token: see Issuer.RegisterClient
+	Authorization       // ISSUER/authorize: see Issuer.SetLogin
+	PAR                 // ISSUER/par: RFC 9126
+	DeviceAuthorization // ISSUER/device_authorization (RFC 8628): see Issuer.Approve
+	Backchannel         // ISSUER/bc-authorize (CIBA Core 1.0): see Issuer.Approve
 )
 
 // endpoints are those that have a path.
-var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token, Authorization, PAR}
+var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token, Authorization, PAR, DeviceAuthorization, Backchannel}
 
 // state is what the endpoints answer from. It is guarded by Issuer.mu.
 type state struct {
@@ -50,6 +52,9 @@ type state struct {
 	changeCallback func(url.Values)
 	changeIDToken  func(map[string]any)
 	dpopNonce      string
+
+	pending map[string]*pending // by user code, device code and auth_req_id
+	trusted map[string][]*Key   // whose assertions are good, by issuer
 
 	metadata     map[string]any // overrides of discovery
 	overrides    map[Endpoint]http.HandlerFunc
@@ -85,6 +90,10 @@ func (s *state) pathOf(e Endpoint) string {
 		return path + "/authorize"
 	case PAR:
 		return path + "/par"
+	case DeviceAuthorization:
+		return path + "/device_authorization"
+	case Backchannel:
+		return path + "/bc-authorize"
 	default:
 		return ""
 	}
@@ -163,9 +172,20 @@ func (i *Issuer) handler(ended <-chan struct{}) http.Handler {
 // handlers are the endpoints that do more than serve a document. They are called
 // without the lock.
 var handlers = map[Endpoint]func(*Issuer, http.ResponseWriter, *http.Request){
-	Token:         (*Issuer).serveToken,
-	Authorization: (*Issuer).serveAuthorize,
-	PAR:           (*Issuer).servePAR,
+	Token:               (*Issuer).serveToken,
+	Authorization:       (*Issuer).serveAuthorize,
+	PAR:                 (*Issuer).servePAR,
+	DeviceAuthorization: (*Issuer).serveDevice,
+	Backchannel:         (*Issuer).serveBackchannel,
+}
+
+// clientEndpoints are the members of metadata that name the endpoints that clients
+// call.
+var clientEndpoints = map[Endpoint]string{
+	Token:               "token_endpoint",
+	PAR:                 "pushed_authorization_request_endpoint",
+	DeviceAuthorization: "device_authorization_endpoint",
+	Backchannel:         "backchannel_authentication_endpoint",
 }
 
 // mtlsPrefix stands before the path of an endpoint that is called with a client
@@ -221,16 +241,18 @@ func (s *state) discovery(i *Issuer) []byte {
 	}
 	if len(s.clients) > 0 {
 		doc["token_endpoint_auth_methods_supported"] = authMethods
-		doc["pushed_authorization_request_endpoint"] = i.origin + s.pathOf(PAR)
 		doc["authorization_response_iss_parameter_supported"] = true
 		doc["code_challenge_methods_supported"] = []string{"S256"}
 		doc["response_modes_supported"] = responseModes[1:]
 		doc["grant_types_supported"] = slices.Sorted(maps.Keys(s.grants))
-	}
-	if i.authority != nil {
-		doc["mtls_endpoint_aliases"] = map[string]string{
-			"token_endpoint":                        i.origin + mtlsPrefix + s.pathOf(Token),
-			"pushed_authorization_request_endpoint": i.origin + mtlsPrefix + s.pathOf(PAR),
+		doc["backchannel_token_delivery_modes_supported"] = []string{"poll"}
+		aliases := map[string]string{}
+		for e, member := range clientEndpoints {
+			doc[member] = i.origin + s.pathOf(e)
+			aliases[member] = i.origin + mtlsPrefix + s.pathOf(e)
+		}
+		if i.authority != nil {
+			doc["mtls_endpoint_aliases"] = aliases
 		}
 	}
 	override(doc, s.metadata)

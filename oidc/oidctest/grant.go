@@ -26,7 +26,8 @@ type GrantRequest struct {
 type GrantFunc func(GrantRequest) (map[string]any, *Refusal)
 
 // HandleGrant lets f answer the token requests of a grant type, in place of what
-// the issuer does by itself: client_credentials and refresh_token.
+// the issuer does by itself: client credentials, refresh, device, CIBA, token
+// exchange and JWT bearer.
 func (i *Issuer) HandleGrant(grantType string, f GrantFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -39,6 +40,10 @@ func builtinGrants() map[string]GrantFunc {
 		"client_credentials": clientCredentials,
 		"refresh_token":      refresh,
 		"authorization_code": exchangeCode,
+		"urn:ietf:params:oauth:grant-type:device_code":    poll("device_code"),
+		"urn:openid:params:grant-type:ciba":               poll("auth_req_id"),
+		"urn:ietf:params:oauth:grant-type:token-exchange": exchange,
+		"urn:ietf:params:oauth:grant-type:jwt-bearer":     jwtBearer,
 	}
 }
 
@@ -109,11 +114,12 @@ type session struct {
 // TokenAnswer is the answer to a grant: a Bearer access token for a subject, with
 // the audiences and resources that the request names.
 func (g GrantRequest) TokenAnswer(subject string) map[string]any {
-	return g.answer(subject, g.PostForm)
+	return g.answer(map[string]any{"sub": subject}, g.PostForm)
 }
 
-func (g GrantRequest) answer(subject string, form url.Values) map[string]any {
-	claims := map[string]any{"client_id": g.Client.ID, "sub": subject}
+// answer is TokenAnswer with these claims, for what form asks for.
+func (g GrantRequest) answer(claims map[string]any, form url.Values) map[string]any {
+	claims["client_id"] = g.Client.ID
 	if aud := append(slices.Clone(form["resource"]), form["audience"]...); len(aud) > 0 {
 		claims["aud"] = aud
 	}
@@ -146,7 +152,7 @@ func (g GrantRequest) sessionAnswer(s *session) map[string]any {
 	for name, values := range g.PostForm {
 		form[name] = values
 	}
-	answer := g.answer(s.subject, form)
+	answer := g.answer(map[string]any{"sub": s.subject}, form)
 	if s.details != "" {
 		answer["authorization_details"] = json.RawMessage(s.details)
 	}

@@ -21,6 +21,7 @@ type Key struct {
 	ID        string // "" gives tokens and JWK no kid
 	Algorithm string
 	private   crypto.Signer
+	secret    []byte // of HS256, which no issuer signs with
 }
 
 // NewKey makes a key for one of RS256, RS384, RS512, PS256, PS384, PS512,
