@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/claimgate/claimgate/internal/authheader"
 	"github.com/claimgate/claimgate/oidc"
 )
 
@@ -313,7 +314,7 @@ func FuzzAuthorizationHeader(f *testing.F) {
 			}
 		}
 		// Two credentials, however they are written.
-		if isToken68(a) && isToken68(b) {
+		if authheader.IsToken68(a) && authheader.IsToken68(b) {
 			for _, h := range []rawHeaders{authorization("Bearer "+a, "Bearer "+b), authorization("Bearer " + a + ", bearer " + b)} {
 				if _, _, reason, _ := extract(bearer, h, "/"); reason != oidc.MultipleCredentials {
 					t.Errorf("%q: reason %q", h, reason)

@@ -1,6 +1,10 @@
 package extauthz
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/claimgate/claimgate/internal/authheader"
+)
 
 // forwarding says whether the credential goes on to the upstream. The zero
 // forwarding is the default: a verified token does, anything else does not.
@@ -32,7 +36,7 @@ func (f forwarding) apply(sources []tokenSource, verified bool, r *Request, set 
 		switch s := &sources[i]; s.kind {
 		case fromHeader:
 			value, count := r.Headers.Get(s.name)
-			if count > 0 && (s.scheme == "" || hasSchemePart(value, s.scheme)) && !containsName(remove, s.name) {
+			if count > 0 && (s.scheme == "" || authheader.HasPart(value, s.scheme)) && !containsName(remove, s.name) {
 				remove = append(remove, s.name)
 			}
 		case fromCookie:

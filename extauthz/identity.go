@@ -9,6 +9,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/claimgate/claimgate/internal/authheader"
 	"github.com/claimgate/claimgate/oidc"
 )
 
@@ -342,7 +343,7 @@ func lowerASCII(s string) string {
 // isHeaderName reports whether s can be a header's name (RFC 9110 section 5.1).
 func isHeaderName(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if !isTokenByte(s[i]) {
+		if !authheader.IsTokenByte(s[i]) {
 			return false
 		}
 	}

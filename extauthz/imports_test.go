@@ -14,7 +14,9 @@ import (
 // from: another front can stand beside the one for gRPC. Each module has the
 // files that may know it.
 func TestImports(t *testing.T) {
-	anywhere := []string{"github.com/claimgate/claimgate/oidc", "github.com/claimgate/claimgate/internal/regularfile"}
+	anywhere := []string{
+		"github.com/claimgate/claimgate/oidc", "github.com/claimgate/claimgate/internal/authheader", "github.com/claimgate/claimgate/internal/regularfile",
+	}
 	allowed := map[string][]string{
 		"cel.dev/cel-go":                         {"condition.go", "conditiontypes.go"},
 		"go.yaml.in/yaml":                        {"yaml.go", "configpage.go"},

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/claimgate/claimgate/internal/authheader"
 )
 
 // maxPolicyName keeps a name whole in a decision record.
@@ -277,7 +279,7 @@ func (c *TokenSourceConfig) validateHeader(f *faults, p fieldPath) {
 		f.add(at, "%s has a meaning of its own and cannot carry a credential", quote(c.Header))
 	}
 	switch {
-	case strings.EqualFold(c.Scheme, schemeDPoP): // it promises a proof, and none is looked at
+	case strings.EqualFold(c.Scheme, authheader.DPoP): // it promises a proof, and none is looked at
 		f.add(p.field("scheme"), notSupportedYet)
 	case c.Scheme != "" && !isHeaderName(c.Scheme):
 		f.add(p.field("scheme"), "%s is no authentication scheme: write one word, such as Bearer", quote(c.Scheme))

@@ -3,7 +3,9 @@ package oidc
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Challenge is what a resource server says about itself when it refuses a
@@ -12,6 +14,16 @@ type Challenge struct {
 	Realm            string   // of RFC 9110 section 11.5, "" for none; what no header may carry is left out
 	ResourceMetadata string   // URL of RFC 9728, "" if there is none
 	Scopes           []string // all scopes that the resource wants
+	StepUp           StepUp   // what it wants of the user's authentication
+
+	// DPoP are the algorithms that are accepted in DPoP proofs; nil means that DPoP
+	// is not offered (RFC 9449 section 7.1).
+	DPoP []Algorithm
+	// NoBearer means that bearer tokens are not accepted, only those under DPoP.
+	NoBearer bool
+	// UsedDPoP means that the request that is refused used the scheme DPoP: the
+	// refusal is said under the scheme that was used.
+	UsedDPoP bool
 }
 
 // answer is how a class of reasons is answered. Clients see nothing else of a
@@ -87,16 +99,16 @@ func (r Reason) ErrorCode() string { return r.answer().code }
 func (r Reason) Description() string { return r.answer().description }
 
 // Values returns the values of the WWW-Authenticate header for a refusal with
-// reason r (RFC 6750 section 3), nil if its class has no challenge.
+// reason r (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3), nil if
+// its class has no challenge. A 401 names each scheme that the client may come
+// back with, the one of the refusal first.
 func (c Challenge) Values(r Reason) []string {
 	a := r.answer()
 	if !a.challenge {
 		return nil
 	}
 	var params []string
-	add := func(name, value string) {
-		params = append(params, name+`="`+quotedText(value)+`"`)
-	}
+	add := func(name, value string) { params = append(params, param(name, value)) }
 	if c.Realm != "" {
 		add("realm", c.Realm)
 	}
@@ -109,17 +121,66 @@ func (c Challenge) Values(r Reason) []string {
 	if r.Class() == ClassInsufficientScope && len(c.Scopes) > 0 {
 		add("scope", strings.Join(distinct(c.Scopes), " "))
 	}
+	if r.Class() == ClassStepUp {
+		if len(c.StepUp.ACRValues) > 0 {
+			add("acr_values", strings.Join(c.StepUp.ACRValues, " "))
+		}
+		if c.StepUp.MaxAge > 0 {
+			add("max_age", strconv.FormatInt(int64(c.StepUp.MaxAge/time.Second), 10))
+		}
+	}
 	if c.ResourceMetadata != "" {
 		add("resource_metadata", c.ResourceMetadata)
 	}
-	scheme := "Bearer"
-	if r.dpopCode() != "" {
-		scheme = "DPoP"
+	if c.UsedDPoP || c.NoBearer || r.dpopCode() != "" {
+		return []string{schemeDPoP.with(params, c.algs())}
 	}
-	if params == nil {
-		return []string{scheme}
+	values := []string{schemeBearer.with(params)}
+	if c.DPoP != nil && a.status == http.StatusUnauthorized { // the other way to come back
+		values = append(values, schemeDPoP.with(c.about(), c.algs()))
 	}
-	return []string{scheme + " " + strings.Join(params, ", ")}
+	return values
+}
+
+// scheme is an authentication scheme of a challenge.
+type scheme string
+
+const (
+	schemeBearer scheme = "Bearer"
+	schemeDPoP   scheme = "DPoP"
+)
+
+func (s scheme) with(params ...[]string) string {
+	if all := slices.Concat(params...); len(all) > 0 {
+		return string(s) + " " + strings.Join(all, ", ")
+	}
+	return string(s)
+}
+
+func param(name, value string) string { return name + `="` + quotedText(value) + `"` }
+
+// algs is the parameter that says what proofs are accepted.
+func (c Challenge) algs() []string {
+	if len(c.DPoP) == 0 {
+		return nil
+	}
+	names := make([]string, len(c.DPoP))
+	for i, a := range c.DPoP {
+		names[i] = string(a)
+	}
+	return []string{param("algs", strings.Join(names, " "))}
+}
+
+// about are the parameters of a challenge that says nothing about the request.
+func (c Challenge) about() []string {
+	var params []string
+	if c.Realm != "" {
+		params = append(params, param("realm", c.Realm))
+	}
+	if c.ResourceMetadata != "" {
+		params = append(params, param("resource_metadata", c.ResourceMetadata))
+	}
+	return params
 }
 
 // distinct returns list without repetitions, in its order.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/claimgate/claimgate/oidc"
 )
@@ -89,6 +90,42 @@ func TestTheZeroReasonDenies(t *testing.T) {
 	}
 	if oidc.ReasonOf(nil) != "" || oidc.ReasonOf(errors.New("x")) != oidc.Internal {
 		t.Error("ReasonOf of something else than an Error")
+	}
+}
+
+// RFC 9449 sections 7.1 and 7.2: the refusal is said under the scheme that the
+// request used, and a 401 names the other one too.
+func TestChallengesWhereDPoPIsOffered(t *testing.T) {
+	both := oidc.Challenge{Realm: "r", ResourceMetadata: "https://m", Scopes: []string{"a"}, DPoP: []oidc.Algorithm{oidc.ES256, oidc.PS256},
+		StepUp: oidc.StepUp{ACRValues: []string{"gold", "silver"}, MaxAge: 5 * time.Minute}}
+	used, alone := both, both
+	used.UsedDPoP = true
+	alone.NoBearer = true
+	const other = `DPoP realm="r", resource_metadata="https://m", algs="ES256 PS256"`
+	for _, tt := range []struct {
+		challenge oidc.Challenge
+		reason    oidc.Reason
+		want      []string
+	}{
+		{both, oidc.MissingToken, []string{`Bearer realm="r", resource_metadata="https://m"`, other}},
+		{both, oidc.ProofMissing, []string{`Bearer realm="r", error="invalid_token", resource_metadata="https://m"`, other}},
+		{both, oidc.BadSignature, []string{`Bearer realm="r", error="invalid_token", resource_metadata="https://m"`, other}},
+		{both, oidc.MultipleCredentials, []string{`Bearer realm="r", error="invalid_request", resource_metadata="https://m"`}},
+		{both, oidc.InsufficientScope, []string{`Bearer realm="r", error="insufficient_scope", scope="a", resource_metadata="https://m"`}},
+		{both, oidc.InsufficientAuthentication, []string{`Bearer realm="r", error="insufficient_user_authentication", acr_values="gold silver", max_age="300", resource_metadata="https://m"`, other}},
+		{both, oidc.KeysUnavailable, nil},
+		{both, oidc.ProofInvalid, []string{`DPoP realm="r", error="invalid_dpop_proof", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{used, oidc.NonceRequired, []string{`DPoP realm="r", error="use_dpop_nonce", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{used, oidc.Expired, []string{`DPoP realm="r", error="invalid_token", error_description="The access token expired", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{used, oidc.BindingMismatch, []string{`DPoP realm="r", error="invalid_token", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{used, oidc.InsufficientScope, []string{`DPoP realm="r", error="insufficient_scope", scope="a", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{alone, oidc.MissingToken, []string{other}},
+		{alone, oidc.MalformedCredentials, []string{`DPoP realm="r", error="invalid_request", resource_metadata="https://m", algs="ES256 PS256"`}},
+		{oidc.Challenge{DPoP: []oidc.Algorithm{oidc.ES256}}, oidc.MissingToken, []string{"Bearer", `DPoP algs="ES256"`}},
+	} {
+		if got := tt.challenge.Values(tt.reason); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.reason, got, tt.want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/claimgate/claimgate/oidc"
 )
@@ -107,6 +108,7 @@ var zeros = map[string]func(t *testing.T){
 	"SelfSigned":      nil, // a result
 	"SelfSignedRules": nil, // see TestSelfSignedTokensAreHeldToTheirRules
 	"SkippedKey":      func(t *testing.T) { want(t, "text", oidc.SkippedKey{}.String(), "a key without kid: ") },
+	"StepUp":          func(t *testing.T) { want(t, "met", oidc.StepUp{}.MetBy(&oidc.Token{}, time.Time{}), true) },
 	"Step":            func(t *testing.T) { want(t, "ok", oidc.Step{}.OK, false) },
 	"TenantsConfig":   nil, // see IssuerConfig
 	"TenantTemplate": func(t *testing.T) {
