@@ -49,6 +49,7 @@ func TestTranscripts(t *testing.T) {
 			return
 		}
 	}
+	checkMirrored(t)
 	// Reasons that later work brings, or that no request can cause.
 	later := []oidc.Reason{
 		oidc.Inactive, oidc.Revoked, oidc.IntrospectionUnavailable, oidc.InsufficientAuthentication,
@@ -450,6 +451,9 @@ func (s *script) check(name string, lines []string) string {
 			s.t.Fatalf("%s: the call failed: %v", name, err)
 		}
 		s.compareWire(ctx, name, req, resp)
+		if !noHTTP && http == asList {
+			s.compareMiddleware(ctx, name, asList, resp)
+		}
 		checkInvariants(s.t, resp)
 		if !strings.Contains(resp.String(), "@token") {
 			for _, c := range credentials {
