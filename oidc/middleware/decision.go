@@ -39,9 +39,9 @@ func (d Decision) needs(scopes []string) Decision {
 	return d
 }
 
-// RequireScopes returns d, or its refusal if the token lacks one of the scopes or
-// there is none. The challenge names these and the scopes of the guard.
-func (d Decision) RequireScopes(scopes ...string) Decision {
+// alsoNeeds returns d, or its refusal if the token lacks one of the scopes or there
+// is none. The challenge names these and the scopes of the guard.
+func (d Decision) alsoNeeds(scopes []string) Decision {
 	d.challenge.Scopes = slices.Concat(d.challenge.Scopes, scopes)
 	switch {
 	case !d.Allowed():

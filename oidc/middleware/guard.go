@@ -159,9 +159,9 @@ func checkOrigin(origin string) error {
 
 // Request is what of a request a decision is about, whatever protocol brought it.
 type Request struct {
-	// Authorization and DPoP are the values of these headers, each header's by
-	// itself, as they came.
-	Authorization, DPoP []string
+	// Header are the request's headers, each with all the values that came. Names
+	// may be in any case.
+	Header http.Header
 	// Method is the request's method, POST for gRPC.
 	Method string
 	// Path is the path of the URL as the client sent it, percent-encoded, less what
@@ -169,8 +169,36 @@ type Request struct {
 	// DPoP only.
 	Path string
 	// CertSHA256 is the SHA-256 of the client's certificate, of its DER; nil for
-	// none. It must come from the connection, or from a hop that is trusted.
+	// none. It must come from the connection. With Config.CertSHA256 it does not
+	// count.
 	CertSHA256 []byte
+	// Scopes are needed for this request beside those of the guard.
+	Scopes []string
+}
+
+// values returns the values of a header, whatever the case of its name is, even
+// if it comes in two.
+func (r Request) values(name string) []string {
+	var all []string
+	for n, values := range r.Header {
+		if len(n) == len(name) && strings.EqualFold(n, name) {
+			all = append(all, values...)
+		}
+	}
+	return all
+}
+
+// certificate returns the hash of the client's certificate.
+func (g *Guard) certificate(r Request) []byte {
+	if g.certSHA256 == nil {
+		return r.CertSHA256
+	}
+	canonical := make(http.Header, len(r.Header))
+	for name, values := range r.Header {
+		name = http.CanonicalHeaderKey(name)
+		canonical[name] = append(canonical[name], values...)
+	}
+	return g.certSHA256(canonical)
 }
 
 // Check decides about a request. It waits only for an issuer's keys, and for no
@@ -185,12 +213,15 @@ func (g *Guard) Check(ctx context.Context, r Request) Decision {
 
 func (g *Guard) decide(ctx context.Context, r Request) Decision {
 	d := Decision{challenge: g.challenge}
+	if len(r.Scopes) > 0 {
+		d.challenge.Scopes = slices.Concat(g.scopes, r.Scopes)
+	}
 	if g.validator == nil { // the zero Guard
 		return d.refuse(oidc.Internal, errors.New("the guard was not made by New"))
 	}
-	credential, scheme, reason, detail := authheader.Find(r.Authorization, g.schemes...)
+	credential, scheme, reason, detail := authheader.Find(r.values("Authorization"), g.schemes...)
 	switch {
-	case reason == oidc.MissingToken && g.optional:
+	case reason == oidc.MissingToken && g.optional && len(r.Scopes) == 0:
 		d.reason = oidc.Anonymous
 		return d
 	case reason != "":
@@ -199,11 +230,11 @@ func (g *Guard) decide(ctx context.Context, r Request) Decision {
 		return d.refuse(oidc.ProofMissing, errors.New("a bearer token, and only those under DPoP are accepted"))
 	}
 	req := g.requirement
-	req.Proof.CertSHA256 = r.CertSHA256
+	req.Proof.CertSHA256 = g.certificate(r)
 	if scheme == authheader.DPoP {
 		d.challenge.UsedDPoP = true
 		d.nonce = g.dpop.Nonce()
-		req.Proof.DPoP = g.dpop.Check(dpop.Request{Proofs: r.DPoP, Method: r.Method, URL: g.url(r.Path)})
+		req.Proof.DPoP = g.dpop.Check(dpop.Request{Proofs: r.values("DPoP"), Method: r.Method, URL: g.url(r.Path)})
 	}
 	req.Deadline = time.Now().Add(g.wait)
 	token, err := g.validator.Validate(ctx, credential, req)
@@ -215,7 +246,7 @@ func (g *Guard) decide(ctx context.Context, r Request) Decision {
 	if !g.challenge.StepUp.MetBy(token, g.clock()) {
 		return d.refuse(oidc.InsufficientAuthentication, errors.New("acr or auth_time is not what StepUp wants"))
 	}
-	return d.needs(g.scopes)
+	return d.needs(d.challenge.Scopes)
 }
 
 // url returns the URL of a request as the client sees it, "" if path is none: it

@@ -11,7 +11,7 @@ import (
 // the token in their context, and answers the others.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d := g.Check(r.Context(), g.request(r))
+		d := g.Check(r.Context(), requestOf(r))
 		if !d.Allowed() {
 			d.write(w, r)
 			return
@@ -34,7 +34,7 @@ func (g *Guard) RequireScopes(scopes ...string) func(http.Handler) http.Handler 
 			if d.reason == "" {
 				d.challenge = g.challenge
 			}
-			if d = d.RequireScopes(scopes...); !d.Allowed() {
+			if d = d.alsoNeeds(scopes); !d.Allowed() {
 				if g.onDecision != nil {
 					g.onDecision(r.Context(), d)
 				}
@@ -46,18 +46,14 @@ func (g *Guard) RequireScopes(scopes ...string) func(http.Handler) http.Handler 
 	}
 }
 
-// request takes from an http.Request what a decision is about.
-func (g *Guard) request(r *http.Request) Request {
+// requestOf takes from an http.Request what a decision is about.
+func requestOf(r *http.Request) Request {
 	request := Request{
-		Authorization: r.Header.Values("Authorization"),
-		DPoP:          r.Header.Values("DPoP"),
-		Method:        r.Method,
-		Path:          targetPath(r),
+		Header: r.Header,
+		Method: r.Method,
+		Path:   targetPath(r),
 	}
-	switch {
-	case g.certSHA256 != nil:
-		request.CertSHA256 = g.certSHA256(r.Header)
-	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
 		request.CertSHA256 = sum[:]
 	}
