@@ -9,7 +9,8 @@ import (
 )
 
 // CacheConfig bounds the cache of verified tokens. Whichever bound is met first
-// evicts the token that was used longest ago. The zero CacheConfig means no
+// evicts a token that was used longest ago: of all if MaxEntries is below 1,024, or
+// of about a sixteenth of them. The zero CacheConfig means no
 // cache: each token is then verified each time. The cache never decides: a
 // cached token is held to its expiry, to the keys that its issuer has now and to
 // the Requirement as another is, and is verified anew after five minutes.
@@ -29,123 +30,255 @@ type CacheStats struct {
 
 const (
 	maxCacheLife = 5 * time.Minute
-	// entryOverhead is what an entry costs beside its claims: digest, list
-	// element, map slot and the Token itself, rounded up.
-	entryOverhead = 512
-	// elementOverhead is what an element of a list costs: its string header, and
-	// a little for text that had escapes and so is not the claims' own.
-	elementOverhead = 24
+	// entryOverhead is what an entry costs beside its packed token: digest, list
+	// element, map slot and what is needed to believe it, rounded up.
+	entryOverhead = 256
+	// tokensAtHand are kept as [Token] too, as the requests want them: half a
+	// kilobyte for each, as a rule, which the bounds do not count. A token of more
+	// elements in its lists is not kept, so that it cannot be much more.
+	tokensAtHand      = 4096
+	maxElementsAtHand = 64
+	// Caches of a few tokens are not divided: which of them was used longest ago
+	// is then exact.
+	cacheShards   = 16 // a power of two
+	undividedSize = 1024
 )
-
-// size is about what t takes in memory. Most texts in it are parts of the claims.
-func (t *Token) size() int64 {
-	elements := cap(t.Scopes) + cap(t.Roles) + cap(t.Audience)
-	return entryOverhead + int64(len(t.Type)+len(t.Claims.object.raw)+elementOverhead*elements)
-}
 
 type digest = [32]byte
 
 // tokenCache remembers facts, never decisions: a token's verified claims, under
 // the SHA-256 of the token. Junk cannot get in, since only verified tokens do.
+//
+// It is divided into shards by the digest, each with a lock of its own. The bounds
+// are those of the whole: whoever adds a token first makes room, beginning with
+// the oldest one of the token's shard.
 type tokenCache struct {
 	*cacheCounters
-	bounds CacheConfig
-
-	mu    sync.Mutex
-	lru   *simplelru.LRU[digest, *cacheEntry] // guarded by mu
-	bytes int64                               // guarded by mu
+	bounds  CacheConfig
+	began   time.Time    // what cacheEntry.since counts from
+	entries atomic.Int64 // in all shards, and those that are about to be
+	bytes   atomic.Int64 // of these
+	shards  []cacheShard
 }
 
 // cacheCounters go on when a cache with other bounds takes over.
 type cacheCounters struct{ hits, misses atomic.Uint64 }
 
-// cacheEntry is a verified token. An issuer's pointer stands for its
-// configuration: any change of that is another issuer.
+// cacheShard is a part of the cache. Its lock is held for a few pointers only.
+type cacheShard struct {
+	mu     sync.Mutex
+	lru    *simplelru.LRU[digest, *cacheEntry] // guarded by mu
+	atHand []*cacheEntry                       // those with a Token, nil for a free place; guarded by mu
+	next   int                                 // place in atHand to be used next; guarded by mu
+}
+
+// cacheEntry is a verified token.
 type cacheEntry struct {
-	token      *Token
+	packed packedToken
+	by     *verification
+	expiry int64         // exp
+	at     int64         // when it was verified, in seconds since 1970
+	since  time.Duration // the same, since the cache began: no clock that is set moves it
+
+	token *Token // the same as packed, nil if it is not at hand; guarded by the shard's mu
+	place int32  // in atHand, if token is there; guarded by the shard's mu
+	gone  bool   // from the cache; guarded by the shard's mu
+}
+
+// size is about what e takes in memory, but for what is at hand.
+func (e *cacheEntry) size() int64 { return entryOverhead + int64(len(e.packed)) }
+
+// verification is by what a token was verified. All tokens that were verified by
+// the same share it. An issuer's pointer stands for its configuration: any change
+// of that is another issuer.
+type verification struct {
 	issuer     *issuer
 	keys       *issuerKeys
 	generation uint64 // of keys when the token was verified
 	epoch      uint64 // of the validator that verified it
-	verifiedAt time.Time
-	size       int64
 }
 
 // within returns a cache with the given bounds: c itself if it has them.
-func (c *tokenCache) within(bounds CacheConfig, counters *cacheCounters) *tokenCache {
+func (c *tokenCache) within(bounds CacheConfig, counters *cacheCounters, now time.Time) *tokenCache {
 	if c != nil && c.bounds == bounds {
 		return c
 	}
-	return newTokenCache(bounds, counters)
+	return newTokenCache(bounds, counters, now)
 }
 
 // newTokenCache returns nil, which is a cache that is off, for a zero bound.
-func newTokenCache(cfg CacheConfig, counters *cacheCounters) *tokenCache {
+func newTokenCache(cfg CacheConfig, counters *cacheCounters, now time.Time) *tokenCache {
+	if cfg.MaxEntries < undividedSize {
+		return newDividedCache(cfg, counters, now, 1)
+	}
+	return newDividedCache(cfg, counters, now, cacheShards)
+}
+
+// newDividedCache returns a cache of so many shards, a power of two.
+func newDividedCache(cfg CacheConfig, counters *cacheCounters, now time.Time, shards int) *tokenCache {
 	if cfg.MaxEntries <= 0 || cfg.MaxBytes <= 0 {
 		return nil
 	}
-	c := &tokenCache{cacheCounters: counters, bounds: cfg}
-	// The error is for sizes that are not positive.
-	c.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(_ digest, e *cacheEntry) { c.bytes -= e.size })
+	c := &tokenCache{cacheCounters: counters, bounds: cfg, began: now, shards: make([]cacheShard, shards)}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.atHand = make([]*cacheEntry, max(1, min(cfg.MaxEntries, tokensAtHand)/shards))
+		// The error is for sizes that are not positive. All that leaves the shard
+		// comes by the function, since room is made before an entry is added.
+		s.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(_ digest, e *cacheEntry) { c.left(s, e) })
+	}
 	return c
 }
 
-// get returns the entry for a token that v may still believe at now: not
-// expired, not older than five minutes, verified under the configuration that
-// its issuer has in v and with the keys that it has today.
-func (c *tokenCache) get(key digest, now time.Time, v *Validator) (*cacheEntry, bool) {
+func (c *tokenCache) shard(key digest) int { return int(key[0]) & (len(c.shards) - 1) }
+
+// get returns a token that v may still believe at now: not expired, not older than
+// five minutes, verified under the configuration that its issuer has in v and with
+// the keys that it has today.
+func (c *tokenCache) get(key digest, now time.Time, v *Validator) (*Token, *issuer) {
 	if c == nil {
-		return nil, false
+		return nil, nil
 	}
-	c.mu.Lock()
-	e, found := c.lru.Get(key)
-	c.mu.Unlock()
-	if found && (e.epoch == v.epoch || v.has(e.issuer)) && e.believable(now) {
-		c.hits.Add(1)
-		return e, true
+	s := &c.shards[c.shard(key)]
+	s.mu.Lock()
+	e, found := s.lru.Get(key)
+	var token *Token
+	if found {
+		token = e.token
 	}
-	c.misses.Add(1)
-	return nil, false
+	s.mu.Unlock()
+	if !found || e.by.epoch != v.epoch && !v.has(e.by.issuer) || !e.believable(now, now.Sub(c.began)) {
+		c.misses.Add(1)
+		return nil, nil
+	}
+	c.hits.Add(1)
+	if token == nil {
+		token = s.hand(e)
+	}
+	return token, e.by.issuer
 }
 
-func (e *cacheEntry) believable(now time.Time) bool {
-	if !now.Before(e.token.Expiry) || now.Sub(e.verifiedAt) >= maxCacheLife {
+// believable reports whether e holds at now, which is so long after the cache began.
+func (e *cacheEntry) believable(now time.Time, since time.Duration) bool {
+	if !now.Before(time.Unix(e.expiry, 0)) || since-e.since >= maxCacheLife {
 		return false
 	}
 	// A clock that was set back makes nbf and iat questions again.
-	if now.Unix() < e.verifiedAt.Unix() {
+	if now.Unix() < e.at {
 		return false
 	}
-	generation, usable := e.keys.current()
-	return usable && generation == e.generation
+	generation, usable := e.by.keys.current(now)
+	return usable && generation == e.by.generation
 }
 
-func (c *tokenCache) put(key digest, e *cacheEntry) {
+// hand returns the entry's token, and keeps it at hand in the place of another
+// one's.
+func (s *cacheShard) hand(e *cacheEntry) *Token {
+	token := e.packed.unpack(e.by.issuer, e.expiry)
+	if e.packed.elements() > maxElementsAtHand {
+		return token
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.gone:
+		return token
+	case e.token != nil: // meanwhile
+		return e.token
+	}
+	if other := s.atHand[s.next]; other != nil {
+		other.token = nil
+	}
+	s.atHand[s.next] = e
+	e.token, e.place = token, int32(s.next) //nolint:gosec // below tokensAtHand
+	s.next = (s.next + 1) % len(s.atHand)
+	return token
+}
+
+// left is told of each entry that leaves a shard, with its lock held.
+func (c *tokenCache) left(s *cacheShard, e *cacheEntry) {
+	c.entries.Add(-1)
+	c.bytes.Add(-e.size())
+	e.gone = true
+	if e.token != nil {
+		e.token = nil
+		s.atHand[e.place] = nil
+	}
+}
+
+// put adds a token that was verified at a time.
+func (c *tokenCache) put(key digest, t *Token, by *verification, at time.Time) {
 	if c == nil {
 		return
 	}
-	e.size = e.token.size()
-	if e.size > c.bounds.MaxBytes {
+	packed, ok := t.pack(by.issuer)
+	e := &cacheEntry{packed: packed, by: by, expiry: t.Expiry.Unix(), at: at.Unix(), since: at.Sub(c.began)}
+	if !ok || e.size() > c.bounds.MaxBytes {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old, ok := c.lru.Peek(key); ok { // Add replaces without calling the eviction callback
-		c.bytes -= old.size
+	first := c.shard(key)
+	s := &c.shards[first]
+	s.remove(key)
+	for !c.reserve(e.size()) {
+		if !c.evictFrom(first) { // all the room is taken by tokens that are just being added
+			return
+		}
 	}
-	c.lru.Add(key, e)
-	c.bytes += e.size
-	for c.bytes > c.bounds.MaxBytes {
-		c.lru.RemoveOldest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lru.Remove(key) // added meanwhile: to replace it would not call left
+	s.lru.Add(key, e)
+}
+
+func (s *cacheShard) remove(key digest) {
+	s.mu.Lock()
+	s.lru.Remove(key)
+	s.mu.Unlock()
+}
+
+// reserve takes room for an entry, if there is some.
+func (c *tokenCache) reserve(size int64) bool {
+	if !addWithin(&c.entries, 1, int64(c.bounds.MaxEntries)) {
+		return false
 	}
+	if !addWithin(&c.bytes, size, c.bounds.MaxBytes) {
+		c.entries.Add(-1)
+		return false
+	}
+	return true
+}
+
+// addWithin adds n unless the sum would be over most.
+func addWithin(sum *atomic.Int64, n, most int64) bool {
+	for {
+		old := sum.Load()
+		if old+n > most {
+			return false
+		}
+		if sum.CompareAndSwap(old, old+n) {
+			return true
+		}
+	}
+}
+
+// evictFrom takes the oldest entry out of a shard, or out of one after it if that
+// is empty. It reports whether there was any.
+func (c *tokenCache) evictFrom(first int) bool {
+	for i := range c.shards {
+		s := &c.shards[(first+i)&(len(c.shards)-1)]
+		s.mu.Lock()
+		_, _, found := s.lru.RemoveOldest()
+		s.mu.Unlock()
+		if found {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *tokenCache) stats() CacheStats {
 	if c == nil {
 		return CacheStats{}
 	}
-	c.mu.Lock()
-	entries, bytes := c.lru.Len(), c.bytes
-	c.mu.Unlock()
-	return CacheStats{c.hits.Load(), c.misses.Load(), entries, bytes}
+	return CacheStats{c.hits.Load(), c.misses.Load(), int(c.entries.Load()), c.bytes.Load()}
 }

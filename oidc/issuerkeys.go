@@ -62,10 +62,11 @@ type issuerKeys struct {
 	users int  // guarded by keyStore.mu, as is slot
 	slot  slot // in the timetable
 
-	snap    atomic.Pointer[keySnapshot] // nil until the first success; stored with mu held
-	started atomic.Uint64               // flights started so far; changed with mu held
-	due     atomic.Int64                // when the next fetch is due, as keyStore.elapsed; changed with mu held
-	flights sync.WaitGroup              // grows with mu held and until retired
+	snap    atomic.Pointer[keySnapshot]  // nil until the first success; stored with mu held
+	started atomic.Uint64                // flights started so far; changed with mu held
+	due     atomic.Int64                 // when the next fetch is due, as keyStore.elapsed; changed with mu held
+	lastUse atomic.Pointer[verification] // of a token that was verified by them
+	flights sync.WaitGroup               // grows with mu held and until retired
 
 	mu          sync.Mutex    // guards what follows; never held over I/O or a callback
 	scheduled   bool          // the keys are kept fresh
@@ -208,13 +209,23 @@ func (k *issuerKeys) retire() {
 	}
 }
 
-// current returns the generation of the keys in use and whether there are any.
-func (k *issuerKeys) current() (generation uint64, usable bool) {
+// current returns the generation of the keys in use at now and whether there are
+// any.
+func (k *issuerKeys) current(now time.Time) (generation uint64, usable bool) {
 	snap := k.snap.Load()
-	if !snap.usable(k.store.clock(), k.cfg.keys.maxStale()) {
+	if !snap.usable(now, k.cfg.keys.maxStale()) {
 		return 0, false
 	}
 	return snap.generation, true
+}
+
+// verification returns v, or what is equal to it and was returned before.
+func (k *issuerKeys) verification(v verification) *verification {
+	if last := k.lastUse.Load(); last != nil && *last == v {
+		return last
+	}
+	k.lastUse.Store(&v)
+	return &v
 }
 
 // outcome is what a token and a snapshot have to do with each other.

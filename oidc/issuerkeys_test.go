@@ -335,7 +335,7 @@ func TestOldKeysServeThroughAnOutageUntilMaxStale(t *testing.T) {
 		b.want(b.ask("a", signedBy(b.T, b.a)), "")
 		time.Sleep(time.Second)
 		b.want(b.ask("a", signedBy(b.T, b.a)), KeysUnavailable)
-		if _, usable := b.keys.current(); usable {
+		if _, usable := b.keys.current(b.keys.store.clock()); usable {
 			b.Error("cached tokens are still believed")
 		}
 		if s := b.keys.status(); s.Usable || s.UsableKeys != 0 || s.LastSuccess.IsZero() {
@@ -369,13 +369,13 @@ func TestRemovedKeyStopsAtTheNextRefresh(t *testing.T) {
 	inBubble(t, KeysConfig{}, func(b *bench) {
 		b.issuer.set = mustSet(b.T, b.a, b.b)
 		b.warm()
-		before, _ := b.keys.current()
+		before, _ := b.keys.current(b.keys.store.clock())
 		b.issuer.change(func() { b.issuer.set = mustSet(b.T, b.b) })
 		b.want(b.ask("a", signedBy(b.T, b.a)), "")
 		time.Sleep(48 * time.Minute)
 		b.store.poll(b.store.ctx, time.Now())
 		synctest.Wait()
-		if after, usable := b.keys.current(); after == before || !usable {
+		if after, usable := b.keys.current(b.keys.store.clock()); after == before || !usable {
 			b.Errorf("generation %d, usable %t; want another than %d", after, usable, before)
 		}
 		b.want(b.ask("a", signedBy(b.T, b.a)), UnknownKey)
@@ -387,18 +387,18 @@ func TestGenerationStaysWithEqualKeys(t *testing.T) {
 	inBubble(t, KeysConfig{}, func(b *bench) {
 		other := b.store.addSource(issuerKeysConfig{name: "other"}, b.issuer.fetch)
 		b.warm()
-		before, _ := b.keys.current()
+		before, _ := b.keys.current(b.keys.store.clock())
 		b.issuer.change(func() { b.issuer.set = mustSet(b.T, b.a, rawKey(`{}`)) })
 		time.Sleep(48 * time.Minute)
 		b.store.poll(b.store.ctx, time.Now())
 		synctest.Wait()
-		if after, _ := b.keys.current(); after != before {
+		if after, _ := b.keys.current(b.keys.store.clock()); after != before {
 			b.Errorf("generation %d, want %d", after, before)
 		}
 		if s := b.keys.status(); len(s.SkippedKeys) != 1 {
 			b.Errorf("status %+v: the new set is not in place", s)
 		}
-		if elsewhere, usable := other.current(); elsewhere == before || !usable {
+		if elsewhere, usable := other.current(other.store.clock()); elsewhere == before || !usable {
 			b.Errorf("two issuers have the generation %d", before)
 		}
 	})

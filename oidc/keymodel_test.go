@@ -195,9 +195,9 @@ func (w *storeModel) origin(cfg issuerKeysConfig) (keyOrigin, error) {
 	return keyOrigin{fetch: o.fetch}, nil
 }
 
-// modelCaches are bounds of which either is met soon: a token takes about 700
+// modelCaches are bounds of which either is met soon: a token takes about 500
 // bytes.
-var modelCaches = []CacheConfig{{MaxEntries: 3, MaxBytes: 1 << 20}, {MaxEntries: 100, MaxBytes: 2500}}
+var modelCaches = []CacheConfig{{MaxEntries: 3, MaxBytes: 1 << 20}, {MaxEntries: 100, MaxBytes: 1800}}
 
 // modelIssuers are those that may be configured.
 var modelIssuers = []string{"https://a.example", "https://b.example", "https://c.example"}
@@ -381,7 +381,7 @@ func (w *storeModel) check() error {
 		case status.Usable != last.usable(now, o.cfg):
 			return fmt.Errorf("usable is %t, %s after the last success", status.Usable, now.Sub(last.at))
 		}
-		if _, usable := iss.keys.current(); usable != status.Usable {
+		if _, usable := iss.keys.current(iss.keys.store.clock()); usable != status.Usable {
 			return errors.New("two opinions on whether the keys are usable")
 		}
 		iss.keys.mu.Lock()
@@ -397,16 +397,42 @@ func (w *storeModel) check() error {
 	return w.checkCache()
 }
 
-func (w *storeModel) checkCache() error {
-	c := w.v.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var bytes int64
-	for _, e := range c.lru.Values() {
-		bytes += e.size
+func (w *storeModel) checkCache() error { return w.v.cache.check() }
+
+// check compares what the cache counts with what it has. Nobody may use it meanwhile.
+func (c *tokenCache) check() error {
+	entries, bytes := 0, int64(0)
+	for i := range c.shards {
+		s := &c.shards[i]
+		atHand := 0
+		for _, key := range s.lru.Keys() {
+			e, _ := s.lru.Peek(key)
+			if c.shard(key) != i || e.gone {
+				return errors.New("an entry is in another shard than its own, or gone")
+			}
+			if e.token != nil {
+				atHand++
+				if s.atHand[e.place] != e {
+					return errors.New("an entry whose token is at hand has not its place")
+				}
+				if fresh := e.packed.unpack(e.by.issuer, e.expiry); !sameToken(fresh, e.token) {
+					return fmt.Errorf("a token at hand is %+v and packed %+v", e.token, fresh)
+				}
+			}
+			bytes += e.size()
+		}
+		for _, e := range s.atHand {
+			if e != nil {
+				atHand--
+			}
+		}
+		if atHand != 0 {
+			return errors.New("an entry has a place at hand and is not there")
+		}
+		entries += s.lru.Len()
 	}
-	if bytes != c.bytes || bytes > w.cfg.Cache.MaxBytes || c.lru.Len() > w.cfg.Cache.MaxEntries {
-		return fmt.Errorf("the cache has %d entries of %d bytes and counts %d", c.lru.Len(), bytes, c.bytes)
+	if stats := c.stats(); bytes != stats.Bytes || entries != stats.Entries || bytes > c.bounds.MaxBytes || entries > c.bounds.MaxEntries {
+		return fmt.Errorf("the cache has %d entries of %d bytes and counts %+v", entries, bytes, stats)
 	}
 	return nil
 }

@@ -74,8 +74,8 @@ func TestOtherTimesKeepTheKeys(t *testing.T) {
 		changed := b.keys.cfg
 		changed.name, changed.keys.Refresh = "renamed", 20*time.Minute
 		k := b.store.addSource(changed, b.issuer.fetch)
-		before, _ := b.keys.current()
-		if after, usable := k.current(); k == b.keys || !usable || after != before {
+		before, _ := b.keys.current(b.keys.store.clock())
+		if after, usable := k.current(k.store.clock()); k == b.keys || !usable || after != before {
 			b.Fatalf("generation %d, usable %t after %d", after, usable, before)
 		}
 		synctest.Wait()

@@ -1,6 +1,9 @@
 package oidc
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Token is an access token whose signature and claims have been verified. It
 // says who the caller is, not what the caller may do.
@@ -25,6 +28,34 @@ type Token struct {
 	// bound says that the token has a cnf claim (RFC 7800): without a proof of
 	// possession it is worth nothing. See Proof.
 	bound bool
+	memo  *tokenMemo // nil if the token is not in the cache
+}
+
+// tokenMemo is what a program keeps with a token.
+type tokenMemo struct{ kept atomic.Pointer[any] }
+
+// Keep remembers what a program has made of t, for the next request with the same
+// token: the next Validate that the cache answers returns the same Token, unless
+// the cache has other tokens to keep at hand. There is one place: it is lost when
+// something else is kept. Without the cache nothing is.
+//
+// What is kept must hold for the token alone, whatever the request; it is shared
+// like the Token itself.
+func (t *Token) Keep(value any) {
+	if t.memo != nil {
+		t.memo.kept.Store(&value)
+	}
+}
+
+// Kept returns what [Token.Keep] was last given, nil for nothing.
+func (t *Token) Kept() any {
+	if t.memo == nil {
+		return nil
+	}
+	if p := t.memo.kept.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Principal returns an identifier of the subject that is unique over all

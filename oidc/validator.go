@@ -212,7 +212,7 @@ func newValidator(cfg Config, store *keyStore, before *Validator) (*Validator, e
 	v := &Validator{
 		clock: store.clock, epoch: store.generation.Add(1), store: store,
 		byName: map[string]*issuer{}, byIss: map[string]*issuer{}, byDomain: map[string]*issuer{},
-		cache: before.cache.within(cfg.Cache, before.counters), counters: before.counters,
+		cache: before.cache.within(cfg.Cache, before.counters, store.clock()), counters: before.counters,
 	}
 	if !store.join() {
 		return nil, errors.New("oidc: the validator is closed")
@@ -578,14 +578,14 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 	now := v.clock()
 	key := digestOf(token)
 	if req.Explain == nil {
-		if e, ok := v.cache.get(key, now, v); ok {
-			if err := e.issuer.accepted(req); err != nil {
+		if t, iss := v.cache.get(key, now, v); t != nil {
+			if err := iss.accepted(req); err != nil {
 				return nil, err
 			}
-			if err := e.issuer.checkAudience(e.token.Audience, req); err != nil {
+			if err := iss.checkAudience(t.Audience, req); err != nil {
 				return nil, err
 			}
-			return e.token, nil
+			return t, nil
 		}
 	}
 	if !req.Deadline.IsZero() {
@@ -593,12 +593,12 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
 		defer cancel()
 	}
-	e, err := v.verifyFresh(ctx, token, now, req)
+	t, by, err := v.verifyFresh(ctx, token, now, req)
 	if err != nil {
 		return nil, err
 	}
-	if now.Before(e.token.Expiry) { // not one that lives on leeway
-		v.cache.put(key, e)
+	if now.Before(t.Expiry) { // not one that lives on leeway
+		v.cache.put(key, t, by, now)
 	}
-	return e.token, nil
+	return t, nil
 }

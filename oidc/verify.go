@@ -14,21 +14,21 @@ import (
 // verifyFresh takes the steps of spec order: all that can be refused cheaply is
 // refused before any key is looked at, so that no junk causes a fetch or a
 // signature check. The first failure is the reason.
-func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time, req Requirement) (*cacheEntry, *Error) {
+func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time, req Requirement) (*Token, *verification, *Error) {
 	ex := explainer(req.Explain)
 	room := v.store.newRoom()
 	defer v.store.giveBack(room)
 	c, err := parseCompact(token, room, ex)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	from, err := v.issuerOf(c.claims)
 	if err != nil {
-		return nil, ex.fail("issuer", err)
+		return nil, nil, ex.fail("issuer", err)
 	}
 	iss := from.issuer
 	if err := iss.accepted(req); err != nil {
-		return nil, ex.fail("issuer", err)
+		return nil, nil, ex.fail("issuer", err)
 	}
 	switch {
 	case ex == nil:
@@ -41,7 +41,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	tok, err := from.readToken(c, now, req, ex)
 	if err != nil {
 		err.IssuerName = iss.name
-		return nil, err
+		return nil, nil, err
 	}
 
 	var explainKeys func(string)
@@ -50,7 +50,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	}
 	signed, known, ok := v.store.headers.signed(token, &c)
 	if !ok {
-		return nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
+		return nil, nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
 	keys, generation, reason, cause := from.verify(ctx, from.keyHint(c), signed.verifiedBy, explainKeys)
 	if reason != "" {
@@ -59,7 +59,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 			step = "signature"
 			cause = c.header.orForGraph(cause)
 		}
-		return nil, ex.fail(step, &Error{Reason: reason, IssuerName: iss.name, Err: cause})
+		return nil, nil, ex.fail(step, &Error{Reason: reason, IssuerName: iss.name, Err: cause})
 	}
 	if ex != nil {
 		ex.ok("signature", "%s, good", c.header.alg)
@@ -67,7 +67,7 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if !known {
 		v.store.headers.remember(token, signed)
 	}
-	return &cacheEntry{token: tok, issuer: iss, keys: keys, generation: generation, epoch: v.epoch, verifiedAt: now}, nil
+	return tok, keys.verification(verification{iss, keys, generation, v.epoch}), nil
 }
 
 // issuerOf finds the issuer by iss alone, byte for byte (RFC 7519 section
@@ -524,6 +524,9 @@ func scopes(v Value) ([]string, bool) {
 		if !ValidScope(s) {
 			return nil, false
 		}
+	}
+	if len(list) == 0 {
+		return nil, true
 	}
 	return list, true
 }
