@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/claimgate/claimgate/internal/regularfile"
@@ -166,5 +167,9 @@ func (f *snapshotFile) saveError(err error) error {
 	if errors.As(err, &le) {
 		err = le.Err
 	}
-	return &fileError{whatSnapshot, f.path, fmt.Sprintf("cannot be written: %v: let the user that runs this program write in its directory", regularfile.Cause(err)), err}
+	advice := "let the user that runs this program write in its directory"
+	if errors.Is(err, syscall.ENOSPC) {
+		advice = "make room on its disk"
+	}
+	return &fileError{whatSnapshot, f.path, fmt.Sprintf("cannot be written: %v: %s", regularfile.Cause(err), advice), err}
 }
