@@ -3,6 +3,7 @@ package extauthz
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -37,17 +38,20 @@ type Options struct {
 // Gate decides about requests. It is safe for concurrent use. Create it with
 // [NewGate], call [Gate.Run] in a goroutine, and Close it.
 type Gate struct {
-	clock    func() time.Time
-	logger   *slog.Logger
-	version  string
-	started  time.Time
-	metrics  *metrics
-	log      *decisionLog
-	tracing  atomic.Pointer[tracing]       // nil without traces
-	fetches  recentFetches                 // for traces
-	set      atomic.Pointer[policySet]     // loaded once for each request; stored with reloading held
-	trouble  atomic.Pointer[reloadTrouble] // nil while the configuration file is the one in force
-	draining atomic.Bool
+	clock             func() time.Time
+	logger            *slog.Logger
+	version           string
+	started           time.Time
+	metrics           *metrics
+	log               *decisionLog
+	logLost           func() uint64                    // lines that the logger has lost by itself; nil: none
+	tracing           atomic.Pointer[tracing]          // nil without traces
+	fetches           recentFetches                    // for traces
+	set               atomic.Pointer[policySet]        // loaded once for each request; stored with reloading held
+	trouble           atomic.Pointer[reloadTrouble]    // nil while the configuration file is the one in force
+	tlsTrouble        atomic.Pointer[reloadTrouble]    // nil while the files of server.tls are those in force
+	serverCertificate atomic.Pointer[x509.Certificate] // that clients are shown; nil without TLS
+	draining          atomic.Bool
 
 	reloading    sync.Mutex // held while a set is made and put in force; no check waits for it
 	closed       bool       // guarded by reloading

@@ -145,6 +145,15 @@ func (l *decisionLog) run(ctx context.Context) {
 	}
 }
 
+// linesLost returns how many lines of the log nobody can read.
+func (g *Gate) linesLost() uint64 {
+	lost := g.log.dropped.Load()
+	if g.logLost != nil {
+		lost += g.logLost()
+	}
+	return lost
+}
+
 func (l *decisionLog) writeSuppressed() {
 	l.mu.Lock()
 	counts := l.suppressed

@@ -136,7 +136,11 @@ var (
 	keysStaleDesc    = prometheus.NewDesc("claimgate_keys_stale", "1 if the issuer's keys are served although the last fetch failed.", []string{"issuer"}, nil)
 	unknownKeyDesc   = prometheus.NewDesc("claimgate_unknown_key_refreshes_total", "Fetches that tokens with an unknown key asked for.", []string{"issuer", "result"}, nil)
 	insecureDesc     = prometheus.NewDesc("claimgate_issuer_insecure", "1 if plain http off loopback is allowed for the issuer.", []string{"issuer"}, nil)
-	logDroppedDesc   = prometheus.NewDesc("claimgate_log_dropped_total", "Decision records dropped because the sink was slow or failed.", nil, nil)
+	snapshotDesc     = prometheus.NewDesc("claimgate_keys_snapshot_failed", "1 if the issuer's last key set could not be kept on disk.", []string{"issuer"}, nil)
+	logDroppedDesc   = prometheus.NewDesc("claimgate_log_dropped_total", "Log lines lost because the sink was slow or failed.", nil, nil)
+	certStartDesc    = prometheus.NewDesc("claimgate_server_certificate_not_before_timestamp_seconds", "From when on the server certificate is valid.", nil, nil)
+	certEndDesc      = prometheus.NewDesc("claimgate_server_certificate_not_after_timestamp_seconds", "Until when the server certificate is valid.", nil, nil)
+	reloadOKDesc     = prometheus.NewDesc("claimgate_config_last_reload_successful", "1 if the configuration file and the files of server.tls are those in force.", nil, nil)
 	configTimeDesc   = prometheus.NewDesc("claimgate_config_last_success_timestamp_seconds", "When the configuration in force was loaded.", nil, nil)
 	configInfoDesc   = prometheus.NewDesc("claimgate_config_info", "1; the label tells the configuration in force.", []string{"hash"}, nil)
 	buildInfoDesc    = prometheus.NewDesc("claimgate_build_info", "1; the labels tell the build.", []string{"version", "goversion", "revision"}, nil)
@@ -146,7 +150,7 @@ var (
 func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheTotalDesc, cacheEntriesDesc, keysDesc, keysSuccessDesc, keysStaleDesc, unknownKeyDesc,
-		insecureDesc, logDroppedDesc, configTimeDesc, configInfoDesc, buildInfoDesc,
+		insecureDesc, snapshotDesc, logDroppedDesc, certStartDesc, certEndDesc, reloadOKDesc, configTimeDesc, configInfoDesc, buildInfoDesc,
 	} {
 		ch <- d
 	}
@@ -165,7 +169,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(cacheTotalDesc, float64(cache.Hits), "hit")
 	counter(cacheTotalDesc, float64(cache.Misses), "miss")
 	gauge(cacheEntriesDesc, float64(cache.Entries))
+	snapshotFailed := map[string]bool{}
 	for _, s := range set.validator.Status() {
+		snapshotFailed[s.Name] = s.SnapshotError != ""
 		gauge(keysDesc, float64(s.UsableKeys), s.Name, "usable")
 		gauge(keysDesc, float64(len(s.SkippedKeys)), s.Name, "skipped")
 		if !s.LastSuccess.IsZero() {
@@ -178,7 +184,17 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, name := range set.insecureIssuers {
 		gauge(insecureDesc, 1, name)
 	}
-	counter(logDroppedDesc, float64(c.gate.log.dropped.Load()))
+	for i := range set.config.Issuers {
+		if ic := &set.config.Issuers[i]; ic.Keys.SnapshotFile != "" {
+			gauge(snapshotDesc, boolValue(snapshotFailed[ic.Name]), ic.Name)
+		}
+	}
+	counter(logDroppedDesc, float64(c.gate.linesLost()))
+	if leaf := c.gate.serverCertificate.Load(); leaf != nil {
+		gauge(certStartDesc, float64(leaf.NotBefore.Unix()))
+		gauge(certEndDesc, float64(leaf.NotAfter.Unix()))
+	}
+	gauge(reloadOKDesc, boolValue(c.gate.trouble.Load() == nil && c.gate.tlsTrouble.Load() == nil))
 	gauge(configTimeDesc, float64(set.loaded.Unix()))
 	gauge(configInfoDesc, 1, set.hash)
 	version, revision := buildVersion()

@@ -1,11 +1,14 @@
 package extauthz
 
 import (
+	"crypto/x509"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -32,10 +35,11 @@ func labelsOfMetrics() map[string][]string {
 // busyGate returns a gate that has done everything that is counted.
 func busyGate(t *testing.T) *testGate {
 	t.Helper()
-	g := newTestGate(t, "issuers:\n- {issuer: $issuer, name: shop, audiences: [api]}\n"+
+	g := newTestGate(t, "issuers:\n- {issuer: $issuer, name: shop, audiences: [api], keys: {snapshotFile: "+filepath.Join(t.TempDir(), "keys")+"}}\n"+
 		"- {issuer: 'http://id.example', name: plain, audiences: [api], insecure: true}\npolicies: [{name: all}]")
 	g.check(t, checkRequest("/", "authorization", "Bearer "+g.issuer.Token(nil)))
 	g.check(t, checkRequest("/"))
+	g.Gate.serverCertificate.Store(&x509.Certificate{NotBefore: time.Unix(1, 0), NotAfter: time.Unix(2, 0)})
 	return g
 }
 

@@ -111,22 +111,26 @@ func (r *reloadable) reason(token string) string {
 	return resp.GetDynamicMetadata().GetFields()["reason"].GetStringValue()
 }
 
-// reloads returns the counters of successes and failures.
+// reloads returns the counters of successes and failures, and whether what is on
+// disk is in force.
 func (r *reloadable) reloads() string {
 	r.Helper()
 	families, err := r.registry.Gather()
 	if err != nil {
 		r.Fatal(err)
 	}
-	counts := map[string]float64{}
+	counts, last := map[string]float64{}, ""
 	for _, f := range families {
-		if f.GetName() == "claimgate_config_reloads_total" {
-			for _, m := range f.GetMetric() {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "claimgate_config_reloads_total":
 				counts[label(m, "result")] = m.GetCounter().GetValue()
+			case "claimgate_config_last_reload_successful":
+				last = map[float64]string{0: ", old", 1: ", in force"}[m.GetGauge().GetValue()]
 			}
 		}
 	}
-	return fmt.Sprintf("success %v, failure %v", counts["success"], counts["failure"])
+	return fmt.Sprintf("success %v, failure %v%s", counts["success"], counts["failure"], last)
 }
 
 func label(m *dto.Metric, name string) string {
@@ -159,7 +163,7 @@ func TestAChangedFileTakesOverAndKeepsKeys(t *testing.T) {
 	if got := r.issuer.Requests(); got != fetches {
 		t.Errorf("%d fetches more, though the issuer has not changed", got-fetches)
 	}
-	if got := r.reloads(); got != "success 1, failure 0" {
+	if got := r.reloads(); got != "success 1, failure 0, in force" {
 		t.Error(got)
 	}
 	if got := strings.Join(r.applied, " "); got != "debug" {
@@ -232,6 +236,11 @@ func TestABadFileChangesNothing(t *testing.T) {
 		"secret in URL": {func(r *reloadable) {
 			r.write("issuers: [{issuer: 'https://u:p@a.example', audiences: [x]}]\npolicies: [{name: all}]")
 		}, "user or password"},
+		"missing key": {func(r *reloadable) {
+			must(r.T, os.WriteFile(filepath.Join(r.dir, "c.pem"), serverPair(r.T, "c").certPEM, 0o600))
+			r.write(strings.Replace(good, "audiences", "http: {certFile: c.pem, keyFile: k.pem}, audiences", 1))
+		}, "k.pem: there is no such file"},
+		"missing key set": {func(r *reloadable) { r.write(strings.Replace(good, "audiences", "jwksFile: keys.json, audiences", 1)) }, "keys.json: there is no such file"},
 		"missing file": {func(r *reloadable) {
 			r.write(strings.Replace(good, "audiences", "http: {caFile: ca.pem}, audiences", 1))
 		}, "ca.pem"},
@@ -253,7 +262,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 			if out := r.look(); out != "" {
 				t.Errorf("the same content is news again: %s", out)
 			}
-			if got := r.reloads(); got != "success 0, failure 1" {
+			if got := r.reloads(); got != "success 0, failure 1, old" {
 				t.Error(got)
 			}
 			if r.gate.set.Load().hash != hash || r.reason(r.issuer.Token(nil)) != "valid_token" {
@@ -265,6 +274,9 @@ func TestABadFileChangesNothing(t *testing.T) {
 			if out := r.look(); !strings.Contains(out, "is again the one that is in force") {
 				t.Errorf("log: %s", out)
 			}
+			if got := r.reloads(); got != "success 0, failure 1, in force" {
+				t.Error(got)
+			}
 		})
 	}
 }
@@ -273,9 +285,7 @@ func TestABadFileChangesNothing(t *testing.T) {
 func TestAFileThatNamesAnUnusableCertificateChangesNothing(t *testing.T) {
 	server := serverPair(t, "server")
 	g := newTLSGate(t, server, "", nil)
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(g.gate.metrics.reloads)
-	r := &reloadable{T: t, dir: g.dir, gate: g.gate, registry: registry}
+	r := &reloadable{T: t, dir: g.dir, gate: g.gate, registry: g.registry}
 	file := func(certFile, access string) []byte {
 		return []byte("server: {tls: {certFile: " + certFile + ", keyFile: server.key}}\npolicies: [{name: all, access: " + access + "}]")
 	}
@@ -292,7 +302,7 @@ func TestAFileThatNamesAnUnusableCertificateChangesNothing(t *testing.T) {
 	if out := r.look(); out != "" {
 		t.Errorf("still missing is news again: %s", out)
 	}
-	if got := r.reloads(); got != "success 0, failure 1" {
+	if got := r.reloads(); got != "success 0, failure 1, old" {
 		t.Error(got)
 	}
 	if g.gate.set.Load().hash != hash {
@@ -316,13 +326,15 @@ func must(t *testing.T, err error) {
 }
 
 func TestAFileWithoutPermissionChangesNothing(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
-	}
 	r := newReloadable(t, reloadIssuer+"policies: [{name: all}]")
 	must(t, os.Chmod(r.file(), 0))
-	if out := r.look(); !strings.Contains(out, "no permission to read the file") {
-		t.Errorf("log: %s", out)
+	withoutRoot(t, func() {
+		if out := r.look(); !strings.Contains(out, "no permission to read the file") {
+			t.Errorf("log: %s", out)
+		}
+	})
+	if got := r.reloads(); got != "success 0, failure 1, old" {
+		t.Error(got)
 	}
 }
 
@@ -435,7 +447,7 @@ func TestChecksGoOnWhileConfigurationsChange(t *testing.T) {
 	}
 	close(done)
 	checkers.Wait()
-	if got := r.reloads(); got != "success 40, failure 0" {
+	if got := r.reloads(); got != "success 40, failure 0, in force" {
 		t.Error(got)
 	}
 }

@@ -31,6 +31,9 @@ import (
 type ServeOptions struct {
 	// Logger gets everything that the gate has to say; nil discards.
 	Logger *slog.Logger
+	// LogLost, if set, returns how many lines Logger has lost by itself so far, for
+	// claimgate_log_dropped_total.
+	LogLost func() uint64
 	// Version is shown in claimgate_build_info; "" means what the Go tool
 	// recorded in the binary.
 	Version string
@@ -82,6 +85,7 @@ func Serve(ctx context.Context, cfg *Config, opts ServeOptions) error {
 		return err
 	}
 	defer gate.Close()
+	gate.logLost = opts.LogLost
 	traceTo := func(c TracingConfig) {
 		if opts.Tracing != nil {
 			gate.tracing.Store(newTracing(opts.Tracing(c)))

@@ -96,6 +96,15 @@ func (d *daemon) reason(t *testing.T, req *authv3.CheckRequest) string {
 	return resp.GetDynamicMetadata().GetFields()["reason"].GetStringValue()
 }
 
+func TestLinesThatTheLoggerLosesAreCounted(t *testing.T) {
+	cfg, err := ParseConfig("config.yaml", []byte("server: {listen: '127.0.0.1:0', drainDelay: 0s}\nadmin: {listen: '127.0.0.1:0'}\npolicies: [{name: all, access: public}]"))
+	must(t, err)
+	d := serveDaemon(t, cfg, ServeOptions{LogLost: func() uint64 { return 7 }})
+	if _, body := d.get(t, "/metrics"); !strings.Contains(body, "\nclaimgate_log_dropped_total 7\n") {
+		t.Errorf("/metrics: %s", body)
+	}
+}
+
 func TestTheDaemonServesHealthReadinessAndMetrics(t *testing.T) {
 	issuer := oidctest.NewIssuer()
 	defer issuer.Close()

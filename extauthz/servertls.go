@@ -51,6 +51,10 @@ func (g *Gate) serveTLS() (*serverTLS, error) {
 	s.current.Store(first.config)
 	s.loaded = first.sum
 	g.certificates = s
+	g.serverCertificate.Store(first.leaf())
+	if leaf := first.leaf(); !validAt(leaf, g.clock()) {
+		s.logger.Error("the server certificate is not valid now: no client will accept it", slog.Time("notBefore", leaf.NotBefore), slog.Time("notAfter", leaf.NotAfter))
+	}
 	return s, nil
 }
 
@@ -78,6 +82,7 @@ func (s *serverTLS) look() {
 	if err != nil {
 		if text := err.Error(); text != s.trouble {
 			s.trouble = text
+			s.gate.tlsTrouble.Store(newReloadTrouble(err, s.gate.clock()))
 			s.logger.Error("server.tls could not be reloaded: the old certificate and client CA stay in force", slog.String("error", text))
 		}
 		return
@@ -102,7 +107,7 @@ func (s *serverTLS) next(files *ServerTLSConfig) (*tlsFiles, error) {
 		return nil, err
 	}
 	if next.sum != s.loaded {
-		if err := s.worse(next.config); err != nil {
+		if err := s.worse(next.leaf()); err != nil {
 			return nil, err
 		}
 	}
@@ -115,18 +120,19 @@ func (s *serverTLS) take(next *tlsFiles) {
 		return
 	}
 	s.trouble = ""
+	s.gate.tlsTrouble.Store(nil)
 	if next.sum == s.loaded {
 		return
 	}
 	s.current.Store(next.config)
 	s.loaded = next.sum
-	s.logger.Info("server.tls was reloaded", slog.Time("notAfter", next.config.Certificates[0].Leaf.NotAfter))
+	s.gate.serverCertificate.Store(next.leaf())
+	s.logger.Info("server.tls was reloaded", slog.Time("notAfter", next.leaf().NotAfter))
 }
 
-// worse says why the certificate in cfg is no improvement.
-func (s *serverTLS) worse(cfg *tls.Config) error {
-	now := s.gate.clock()
-	next, old := cfg.Certificates[0].Leaf, s.current.Load().Certificates[0].Leaf
+// worse says why a certificate is no improvement.
+func (s *serverTLS) worse(next *x509.Certificate) error {
+	now, old := s.gate.clock(), s.gate.serverCertificate.Load()
 	if validAt(next, now) || !validAt(old, now) {
 		return nil
 	}
@@ -143,6 +149,8 @@ type tlsFiles struct {
 	config *tls.Config
 	sum    digest // of all that config is made of
 }
+
+func (f *tlsFiles) leaf() *x509.Certificate { return f.config.Certificates[0].Leaf }
 
 // read reads the files that server.tls names.
 func (s *serverTLS) read(files *ServerTLSConfig) (*tlsFiles, error) {

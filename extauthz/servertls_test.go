@@ -22,6 +22,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 )
@@ -82,11 +83,13 @@ type tlsGate struct {
 	files *serverTLS
 	log   lockedBuffer
 	addr  string
+
+	registry *prometheus.Registry
 }
 
 func newTLSGate(t *testing.T, server pair, tlsFields string, files map[string][]byte) *tlsGate {
 	t.Helper()
-	g := &tlsGate{T: t, dir: t.TempDir()}
+	g := &tlsGate{T: t, dir: t.TempDir(), registry: prometheus.NewRegistry()}
 	g.put("server.pem", server.certPEM)
 	g.put("server.key", server.keyPEM)
 	for name, data := range files {
@@ -96,7 +99,7 @@ func newTLSGate(t *testing.T, server pair, tlsFields string, files map[string][]
 		"server: {tls: {certFile: server.pem, keyFile: server.key"+tlsFields+"}}\npolicies: [{name: all, access: public}]"))
 	must(t, err)
 	logger := slog.New(slog.NewTextHandler(&g.log, nil))
-	gate, err := NewGate(cfg, Options{Logger: logger})
+	gate, err := NewGate(cfg, Options{Logger: logger, Registerer: g.registry})
 	must(t, err)
 	t.Cleanup(gate.Close)
 	g.gate = gate
@@ -126,6 +129,22 @@ func (g *tlsGate) look() string {
 	g.log.take()
 	g.files.look()
 	return g.log.take()
+}
+
+// onDisk reports whether the files on disk are those in force, by the metric, and
+// until when the certificate is valid.
+func (g *tlsGate) onDisk() (bool, time.Time) {
+	g.Helper()
+	families, err := g.registry.Gather()
+	must(g.T, err)
+	values := map[string]float64{}
+	for _, f := range families {
+		if len(f.GetMetric()) == 1 {
+			values[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return values["claimgate_config_last_reload_successful"] == 1,
+		time.Unix(int64(values["claimgate_server_certificate_not_after_timestamp_seconds"]), 0)
 }
 
 // check asks once over a connection of its own and returns how it ended, "ok"
@@ -165,6 +184,12 @@ func TestACertificateIsReplacedWhileServing(t *testing.T) {
 	if out := g.look(); out != "" {
 		t.Errorf("the same trouble is news again: %s", out)
 	}
+	if inForce, _ := g.onDisk(); inForce {
+		t.Error("the metric does not tell of the trouble")
+	}
+	if page := g.gate.status(); page.State != severityWarn || page.Headline != "Ready, with an old certificate" || len(page.Reloads) != 1 {
+		t.Errorf("the page says %q, %+v", page.Headline, page.Reloads)
+	}
 	if got := g.check(first); got != "ok" {
 		t.Fatal(got)
 	}
@@ -174,6 +199,12 @@ func TestACertificateIsReplacedWhileServing(t *testing.T) {
 	}
 	if got := g.check(second); got != "ok" {
 		t.Fatal(got)
+	}
+	if inForce, until := g.onDisk(); !inForce || !until.Equal(second.tls.Leaf.NotAfter) {
+		t.Errorf("the metrics say %v, %s", inForce, until)
+	}
+	if page := g.gate.status(); len(page.Reloads) != 0 {
+		t.Errorf("the page says %+v", page.Reloads)
 	}
 }
 
@@ -191,6 +222,9 @@ func TestAnExpiredCertificateDoesNotReplaceAGoodOne(t *testing.T) {
 	}
 	// But it replaces another one that is of no more use.
 	old := newTLSGate(t, makePair(t, "old", time.Now().Add(-3*time.Hour), time.Now().Add(-2*time.Hour)), "", nil)
+	if out := old.log.take(); !strings.Contains(out, "the server certificate is not valid now") {
+		t.Errorf("an expired certificate at the start is not reported: %s", out)
+	}
 	old.put("server.pem", expired.certPEM)
 	old.put("server.key", expired.keyPEM)
 	if out := old.look(); !strings.Contains(out, "server.tls was reloaded") {

@@ -58,7 +58,7 @@ type statusData struct {
 	Uptime, Started, Now      string
 	Hash, Loaded, LoadedAt    string
 	Policies                  int
-	Reload                    *statusReload
+	Reloads                   []statusReload
 	Issuers                   []statusIssuer
 	IssuerSummary, MoreOfThem string
 	TokensCached              int
@@ -69,6 +69,7 @@ type statusData struct {
 
 // statusReload is a reload that failed.
 type statusReload struct {
+	What     string
 	Ago      string
 	Problems []string
 	More     int
@@ -117,10 +118,8 @@ func (g *Gate) status() statusData {
 	if all := cache.Hits + cache.Misses; all > 0 {
 		data.CacheHits = fmt.Sprintf("%.1f %%", 100*float64(cache.Hits)/float64(all))
 	}
-	if t := g.trouble.Load(); t != nil {
-		data.Reload = &statusReload{Ago: ageText(now.Sub(t.since))}
-		data.Reload.Problems, data.Reload.More = someLines(t.problems)
-	}
+	data.addReload("The configuration file cannot be used", g.trouble.Load(), now)
+	data.addReload("The files of server.tls cannot be used", g.tlsTrouble.Load(), now)
 	worst := data.addIssuers(set.validator.Status(), now)
 	for _, counts := range g.metrics.recent.since(now) {
 		row := statusReason{
@@ -139,14 +138,26 @@ func (g *Gate) status() statusData {
 		data.State, data.Headline = severityBad, "Not ready"
 	case worst == severityBad:
 		data.State, data.Headline = severityBad, "Ready, but some tokens get 503"
-	case data.Reload != nil:
+	case g.trouble.Load() != nil:
 		data.State, data.Headline = severityWarn, "Ready, with an old configuration"
+	case len(data.Reloads) > 0:
+		data.State, data.Headline = severityWarn, "Ready, with an old certificate"
 	case worst == severityWarn:
 		data.State, data.Headline = severityWarn, "Ready, with something to look at"
 	default:
 		data.State, data.Headline = severityOK, "Ready"
 	}
 	return data
+}
+
+// addReload says why what is on disk is not in force; nil if it is.
+func (data *statusData) addReload(what string, t *reloadTrouble, now time.Time) {
+	if t == nil {
+		return
+	}
+	reload := statusReload{What: what, Ago: ageText(now.Sub(t.since))}
+	reload.Problems, reload.More = someLines(t.problems)
+	data.Reloads = append(data.Reloads, reload)
 }
 
 // addIssuers makes the rows, those with trouble first, and returns the worst that

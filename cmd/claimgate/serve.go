@@ -23,7 +23,7 @@ func newServe(s streams) *cobra.Command {
 		Long: `Serve runs the gate until SIGTERM or SIGINT: then it is no longer ready, keeps
 answering for server.drainDelay, finishes what runs within server.drainTimeout and
 exits with 0. A second signal ends it at once. It logs to standard error, and goes
-on without a log if nobody reads that any more.
+on without a log if that cannot be written: lines that are lost are counted.
 
 The configuration file is read again every server.reloadInterval, and at once on
 SIGHUP. A change that is good is put in force in one step; one that is not changes
@@ -55,6 +55,8 @@ OTEL_EXPORTER_OTLP_ENDPOINT names, by OTLP over gRPC; without either there are n
 				return err
 			}
 			handler := newLogHandler(s.err, cfg.Log)
+			lines := newLineQueue(handler)
+			defer lines.close()
 			var beside sync.WaitGroup
 			defer beside.Wait()
 			ctx, stop := context.WithCancel(c.Context())
@@ -62,12 +64,12 @@ OTEL_EXPORTER_OTLP_ENDPOINT names, by OTLP over gRPC; without either there are n
 			beside.Go(func() { paceCollector(ctx) })
 			reload := make(chan struct{}, 1)
 			beside.Go(func() { passOn(ctx, hangups, reload) })
-			logger := slog.New(handler)
+			logger := slog.New(lines)
 			spans := &tracers{fallback: os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), logger: logger}
 			defer spans.close()
 			otel.SetErrorHandler(&collectorTrouble{logger: logger})
 			return extauthz.Serve(ctx, cfg, extauthz.ServeOptions{
-				Logger: logger, Version: version, Tracing: spans.use,
+				Logger: logger, LogLost: lines.lost, Version: version, Tracing: spans.use,
 				ConfigFile: file, Reload: reload, Reloaded: func(c *extauthz.Config) { handler.use(c.Log) },
 			})
 		},
