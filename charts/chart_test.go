@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -172,6 +173,23 @@ func TestIstioObjectsAreThoseOfEnvoyConfig(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The chart takes the values of docs/istio.md, and makes all of the objects of them.
+func TestIstioPageHasGoodValues(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```yaml\n((?:# values.yaml|istio:)\n.*?)```").FindAllSubmatch(readFile(t, "../docs/istio.md"), -1)
+	if len(blocks) != 2 {
+		t.Fatalf("docs/istio.md has %d blocks of values", len(blocks))
+	}
+	run := helm(t)
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, slices.Concat(blocks[0][1], blocks[1][1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run("template", "claimgate", "claimgate", "--namespace", "claimgate", "-f", file)
+	if err != nil || strings.Count(out, "istio.io/v1") != 4 {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -68,6 +68,29 @@ func TestEachIstioFileSaysWhenToUseIt(t *testing.T) {
 	}
 }
 
+// docs/istio.md shows parts of the files as they are.
+func TestIstioPageShowsTheFiles(t *testing.T) {
+	page, err := os.ReadFile("../docs/istio.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := istioFiles(t)
+	parts := regexp.MustCompile("(?s)<!-- file: (\\S+) -->\n```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if marks := bytes.Count(page, []byte("<!-- file:")); len(parts) != marks || marks < 5 {
+		t.Errorf("docs/istio.md has %d marks and %d parts of files", marks, len(parts))
+	}
+	for _, part := range parts {
+		if !bytes.Contains(files[string(part[1])], part[2]) {
+			t.Errorf("istio/%s does not have what docs/istio.md shows:\n%s", part[1], part[2])
+		}
+	}
+	for name := range files {
+		if !bytes.Contains(page, []byte("(../envoy-config/istio/"+name+")")) {
+			t.Errorf("docs/istio.md does not name %s", name)
+		}
+	}
+}
+
 // The gateway and the sidecar are as safe as envoy.yaml.
 func TestIstioSafetySettingsAreThere(t *testing.T) {
 	var removals []string
@@ -85,7 +108,8 @@ func TestIstioSafetySettingsAreThere(t *testing.T) {
 	}
 	door := append([]string{
 		"validate_mutations=true", "encode_raw_headers=true", "include_peer_certificate=true",
-		"retry_policy.retry_on=unavailable,reset,connect-failure,refused-stream",
+		"retry_policy.retry_on=unavailable,reset,connect-failure,refused-stream", "retry_policy.retry_back_off.max_interval=0.2s",
+		"retry_policy.retry_host_predicate.name=envoy.retry_host_predicates.previous_hosts",
 		"headers_with_underscores_action=REJECT_REQUEST", "normalize_path=true", "merge_slashes=true", "path_with_escaped_slashes_action=REJECT_REQUEST",
 		"spec.action=CUSTOM", "spec.action=DENY",
 	}, removals...)
