@@ -205,3 +205,57 @@ func TestDecryptionKeysPrintNoSecret(t *testing.T) {
 	}
 	want(t, "a key", fmt.Sprint(k), `decryption key "k-1" (ECDH-ES)`)
 }
+
+// What is no message encrypted by the issuer is refused, and nothing panics.
+func FuzzEncrypted(f *testing.F) {
+	c := newClock()
+	issuer := newIssuer(f, c)
+	v := newValidator(f, issuer, c, nil)
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), append(make([]byte, 31), 7)) // the same in each process
+	if err != nil {
+		f.Fatal(err)
+	}
+	var keys []oidc.DecryptionKey
+	for _, alg := range []oidc.KeyAlgorithm{oidc.ECDHES, oidc.ECDHESA128KW, oidc.ECDHESA256KW} {
+		keys = append(keys, oidc.DecryptionKey{Algorithm: alg, Private: private})
+	}
+	d, err := oidc.NewDecrypter(keys...)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, alg := range []jose.KeyAlgorithm{jose.ECDH_ES, jose.ECDH_ES_A128KW, jose.ECDH_ES_A256KW} {
+		for _, enc := range []jose.ContentEncryption{jose.A256GCM, jose.A128CBC_HS256} {
+			e, err := jose.NewEncrypter(enc, jose.Recipient{Algorithm: alg, Key: &private.PublicKey}, nil)
+			if err != nil {
+				f.Fatal(err)
+			}
+			sealed, err := e.Encrypt([]byte("a.b.c"))
+			if err != nil {
+				f.Fatal(err)
+			}
+			text, err := sealed.CompactSerialize()
+			if err != nil {
+				f.Fatal(err)
+			}
+			var parts [5][]byte
+			for i, s := range strings.Split(text, ".") {
+				if parts[i], err = base64.RawURLEncoding.DecodeString(s); err != nil {
+					f.Fatal(err)
+				}
+			}
+			f.Add(parts[0], parts[1], parts[2], parts[3], parts[4])
+		}
+	}
+	f.Add([]byte(`{"alg":"ECDH-ES","enc":"A128CBC-HS256","epk":{"kty":"EC","crv":"P-256","x":"","y":""},"apu":5}`), []byte{}, []byte{1}, []byte{2}, []byte{3})
+	f.Fuzz(func(t *testing.T, header, key, iv, ciphertext, tag []byte) {
+		var segments []string
+		for _, b := range [][]byte{header, key, iv, ciphertext, tag} {
+			segments = append(segments, base64.RawURLEncoding.EncodeToString(b))
+		}
+		if id, err := v.ValidateIDToken(t.Context(), strings.Join(segments, "."), oidc.IDTokenRequirement{
+			Recipient: oidc.Recipient{Issuer: issuer.URL, ClientID: "app", Decrypter: d},
+		}); err == nil {
+			t.Errorf("accepted: %+v", id)
+		}
+	})
+}
