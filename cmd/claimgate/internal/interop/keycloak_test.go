@@ -157,6 +157,12 @@ policies:
 	t.Run("an ID token is no access token", func(t *testing.T) {
 		calm.wantReason(t, idToken(t, k.issuer, "shop", "shop-secret", "", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
 	})
+	t.Run("a login by code and PKCE, in each response mode", k.clientLogsInInEachMode)
+	t.Run("a refresh token is replaced and good once", k.clientRefreshes)
+	t.Run("a pushed request", k.clientPushes)
+	t.Run("a login that needs a page is refused where there may be none", k.clientIsRefused)
+	t.Run("a login that is bound to a DPoP key", k.clientHasDPoP)
+	t.Run("a signed request and its signed answer, by a client with a key", k.clientSigns)
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &k.server, map[string]string{
 			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience",

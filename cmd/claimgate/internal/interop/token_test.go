@@ -143,9 +143,9 @@ func writeKeys(t *testing.T, file string, keys ...jose.JSONWebKey) {
 const callback = "http://127.0.0.1/callback"
 
 var (
-	formTag   = regexp.MustCompile(`(?s)<form[^>]*>.*?</form>`)
-	inputTag  = regexp.MustCompile(`<(?:input|button)[^>]*>`)
-	attribute = regexp.MustCompile(`([a-z]+)\s*=\s*"([^"]*)"`)
+	formTag   = regexp.MustCompile(`(?is)<form[^>]*>.*?</form>`)
+	inputTag  = regexp.MustCompile(`(?i)<(?:input|button)[^>]*>`)
+	attribute = regexp.MustCompile(`([A-Za-z]+)\s*=\s*"([^"]*)"`)
 )
 
 // logIn goes through the pages of a provider as a person with a browser does, and
@@ -153,19 +153,26 @@ var (
 // person fills in.
 func logIn(t *testing.T, endpoint string, query url.Values, fields map[string]string) url.Values {
 	t.Helper()
+	return browse(t, oneShot.Transport, endpoint+"?"+query.Encode(), callback, fields).URL.Query()
+}
+
+// browse is logIn for the URL of a request. It returns the request with which the
+// browser comes back to the client.
+func browse(t *testing.T, transport http.RoundTripper, address, redirectURI string, fields map[string]string) *http.Request {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back url.Values
-	browser := &http.Client{Jar: jar, Transport: oneShot.Transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if strings.HasPrefix(r.URL.String(), callback+"?") {
-			back = r.URL.Query()
+	var back *http.Request
+	browser := &http.Client{Jar: jar, Transport: transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(r.URL.String(), redirectURI+"?") {
+			back = r
 			return http.ErrUseLastResponse
 		}
 		return nil
 	}}
-	next := request(t, http.MethodGet, endpoint+"?"+query.Encode(), "", "")
+	next := request(t, http.MethodGet, address, "", "")
 	for range 5 { // pages at most
 		next.Header.Set("Accept", "text/html")
 		answer, err := browser.Do(next)
@@ -190,6 +197,9 @@ func logIn(t *testing.T, endpoint string, query url.Values, fields map[string]st
 			t.Fatal(err)
 		}
 		next = request(t, http.MethodPost, target.String(), "application/x-www-form-urlencoded", values.Encode())
+		if target.String() == redirectURI { // the response mode form_post
+			return next
+		}
 	}
 	t.Fatal("there is no end of forms")
 	return nil
@@ -200,7 +210,7 @@ func fillIn(form string, fields map[string]string) (action string, values url.Va
 	attributes := func(tag string) map[string]string {
 		m := map[string]string{}
 		for _, a := range attribute.FindAllStringSubmatch(tag, -1) {
-			m[a[1]] = html.UnescapeString(a[2])
+			m[strings.ToLower(a[1])] = html.UnescapeString(a[2])
 		}
 		return m
 	}

@@ -1,0 +1,71 @@
+// The same provider with all that a client can use: the one that oidc/client is tested
+// with. It serves https, asks for a client certificate and takes any.
+//
+// Variables: PORT on loopback, KEYS the file of its private JWKs, TLS_CERT and TLS_KEY
+// files in PEM, CLIENT_KEYS a file with the clients' public JWKs, DPOP_NONCE=1 to demand
+// nonces. Whoever logs in is who they say.
+import fs from 'node:fs';
+import https from 'node:https';
+import { Provider } from 'oidc-provider';
+
+const { PORT, KEYS, TLS_CERT, TLS_KEY, CLIENT_KEYS, DPOP_NONCE } = process.env;
+const issuer = `https://127.0.0.1:${PORT}`;
+const jwks = JSON.parse(fs.readFileSync(CLIENT_KEYS, 'utf8'));
+const redirect_uris = ['https://shop.example.com/callback'];
+const grant_types = ['authorization_code', 'refresh_token', 'client_credentials'];
+const all = { redirect_uris, grant_types };
+const orders = 'https://orders.example.com';
+
+const provider = new Provider(issuer, {
+  jwks: JSON.parse(fs.readFileSync(KEYS, 'utf8')),
+  cookies: { keys: ['of the tests'] },
+  clients: [
+    { ...all, client_id: 'shop', client_secret: 'shop-secret', authorization_details_types: ['order'] },
+    { ...all, client_id: 'app', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'], dpop_bound_access_tokens: true },
+    { ...all, client_id: 'sealed', client_secret: 'sealed-secret', jwks,
+      id_token_encrypted_response_alg: 'ECDH-ES+A256KW', id_token_encrypted_response_enc: 'A256GCM' },
+    { ...all, client_id: 'sealed-rsa', client_secret: 'sealed-rsa-secret', jwks,
+      id_token_encrypted_response_alg: 'RSA-OAEP-256', id_token_encrypted_response_enc: 'A128CBC-HS256' },
+    { ...all, client_id: 'bank', jwks, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256',
+      require_pushed_authorization_requests: true, require_signed_request_object: true, request_object_signing_alg: 'ES256',
+      id_token_signed_response_alg: 'ES256', authorization_signed_response_alg: 'ES256', dpop_bound_access_tokens: true },
+  ],
+  enabledJWA: { idTokenEncryptionAlgValues: ['ECDH-ES+A256KW', 'RSA-OAEP-256'] },
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+  scopes: ['openid', 'offline_access', 'orders.read'],
+  claims: { openid: ['sub'], acr: null, auth_time: null },
+  acrValues: ['gold'],
+  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  issueRefreshToken: async () => true,
+  rotateRefreshToken: () => true,
+  features: {
+    devInteractions: { enabled: true },
+    clientCredentials: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
+    requestObjects: { enabled: true },
+    jwtResponseModes: { enabled: true },
+    encryption: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => Boolean(DPOP_NONCE) },
+    fapi: { enabled: true, profile: (ctx, client) => (client?.clientId === 'bank' ? '2.0' : undefined) },
+    resourceIndicators: {
+      enabled: true,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => ({
+        scope: 'orders.read', audience: resource, accessTokenFormat: 'jwt', accessTokenTTL: 600, jwt: { sign: { alg: 'ES256' } },
+      }),
+    },
+    richAuthorizationRequests: {
+      enabled: true,
+      types: { order: { validate: () => {} } },
+      authorizationDetailsForGrantSource: (ctx) => ctx.oidc.grant.rar,
+      authorizationDetailsForAccessToken: (ctx, token, source) => source.rar,
+      authorizationDetailsForIntrospection: (ctx, token) => token.rar,
+    },
+  },
+});
+provider.on('server_error', (ctx, error) => console.error(error));
+const server = https.createServer({
+  cert: fs.readFileSync(TLS_CERT), key: fs.readFileSync(TLS_KEY), requestCert: true, rejectUnauthorized: false,
+}, provider.callback());
+server.listen(Number(PORT), '127.0.0.1', () => console.log(`serves ${issuer}`));
+process.on('SIGTERM', () => { server.close(); server.closeAllConnections(); });
