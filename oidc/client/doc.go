@@ -26,6 +26,8 @@
 //   - A service that acts for itself: [Client.ClientCredentials].
 //   - A user who logs in with a browser: [Client.AuthorizationRequest], then
 //     [Client.ParseCallback] and [Client.ExchangeCode].
+//     For calls between services have a [TokenSource] keep the token and a [Transport]
+//     send it: [Client.ClientCredentialsSource].
 //   - New tokens for a session that has a refresh token: [Client.Refresh].
 //   - A user of a program without a browser: [Client.AuthorizeDevice], then
 //     [Client.DeviceToken].

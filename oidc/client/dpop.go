@@ -1,6 +1,7 @@
 package client
 
 import (
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -27,8 +28,17 @@ const (
 	maxOrigins = 64
 )
 
+// originOf is the origin of a URL (RFC 6454), with its port.
 func originOf(u *url.URL) string {
-	return u.Scheme + "://" + strings.ToLower(u.Host)
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	case u.Scheme == "http":
+		port = "80"
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 func (n *nonces) get(u *url.URL) string {
