@@ -59,7 +59,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-istio test-page test-alerts test-chart test-release ## What the gate is plugged into: all Envoy versions, Istio, a browser, alerts; the Helm chart, the image
+test-hosts: test-envoys test-istio test-page test-alerts test-chart test-release test-frameworks ## What the gate is plugged into: all Envoy versions, Istio, a browser, alerts; the Helm chart, the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -81,6 +81,10 @@ test-alerts: ## The alerts and the dashboard's queries, by a real promtool
 		echo "skipped: there is no promtool, see above"; exit 0; \
 	}; \
 	CLAIMGATE_PROMTOOL=$$promtool go test -count=1 -run 'Alert|Dashboard|503' ./charts
+
+.PHONY: test-frameworks
+test-frameworks: ## The middleware in chi, echo, gin and Connect
+	cd examples/frameworks && go vet ./... && go test -count=1 ./...
 
 .PHONY: test-page
 test-page: ## The status page in a headless Chromium, which CHROMIUM names or PATH has
