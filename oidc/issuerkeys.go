@@ -335,14 +335,21 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 	}
 }
 
-// matchInTurn is match once there is a processor for it. It says false if there
-// are too many tokens before this one, or ctx ends first.
+// matchInTurn is match once there is a processor for it, or what it was for another
+// request with the same token. It says false if there are too many tokens before
+// this one, or ctx ends first.
 func (k *issuerKeys) matchInTurn(ctx context.Context, snap *keySnapshot, hint keyHint, try func(crypto.PublicKey) bool) (outcome, bool) {
-	if !k.store.turns.take(ctx) {
-		return 0, false
+	match := func() (outcome, bool) {
+		if !k.store.turns.take(ctx) {
+			return 0, false
+		}
+		defer k.store.turns.give()
+		return snap.match(hint, try), true
 	}
-	defer k.store.turns.give()
-	return snap.match(hint, try), true
+	if hint.issuer == nil {
+		return match()
+	}
+	return k.store.matches.do(ctx, matchKey{hint.token, hint.issuer, snap}, match)
 }
 
 // match tries the snapshot's keys.

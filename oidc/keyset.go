@@ -177,6 +177,11 @@ type keyHint struct {
 	uses     []string // accepted values of use; nil: all that parseKey lets in
 	issuers  []string // of which a key that is bound to an issuer must name one
 	tenantID string   // what {tenantid} in the key's issuer stands for, "" if unknown
+
+	// Who asks the same of the same keys at the same time can have one answer. A
+	// nil issuer means that nobody does.
+	token  digest
+	issuer *issuer
 }
 
 // fits reports whether k may verify such a token.

@@ -45,6 +45,7 @@ type keyStore struct {
 	jitter  func() float64
 	origin  func(issuerKeysConfig) (keyOrigin, error)
 	turns   *turns
+	matches sharedMatches
 	headers *joseHeaders
 	rooms   sync.Pool // of *jsonRoom
 

@@ -589,11 +589,11 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 		}
 	}
 	if !req.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
-		defer cancel()
+		b := &budget{Context: ctx, until: req.Deadline}
+		defer b.stop()
+		ctx = b
 	}
-	t, by, err := v.verifyFresh(ctx, token, now, req)
+	t, by, err := v.verifyFresh(ctx, token, key, now, req)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 // verifyFresh takes the steps of spec order: all that can be refused cheaply is
 // refused before any key is looked at, so that no junk causes a fetch or a
 // signature check. The first failure is the reason.
-func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time, req Requirement) (*Token, *verification, *Error) {
+func (v *Validator) verifyFresh(ctx context.Context, token string, key digest, now time.Time, req Requirement) (*Token, *verification, *Error) {
 	ex := explainer(req.Explain)
 	room := v.store.newRoom()
 	defer v.store.giveBack(room)
@@ -52,7 +52,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, now time.Time
 	if !ok {
 		return nil, nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
 	}
-	keys, generation, reason, cause := from.verify(ctx, from.keyHint(c), signed.verifiedBy, explainKeys)
+	hint := from.keyHint(c)
+	hint.token, hint.issuer = key, iss
+	keys, generation, reason, cause := from.verify(ctx, hint, signed.verifiedBy, explainKeys)
 	if reason != "" {
 		step := "key"
 		if reason == BadSignature {
