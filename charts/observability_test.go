@@ -1,11 +1,13 @@
 package charts_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -228,6 +230,37 @@ func TestEachAlertHasARunbook(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the runbooks are %v, the alerts %v", got, want)
+	}
+}
+
+// The chart's PrometheusRule has the same alerts. With -update its copy is written
+// anew.
+func TestTheChartHasTheAlerts(t *testing.T) {
+	const file, chart = "observability/alerts.yaml", "claimgate/files/alerts.yaml"
+	want := readFile(t, file)
+	if *update {
+		if err := os.WriteFile(chart, want, 0o644); err != nil { //nolint:gosec // for everybody to read
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(readFile(t, chart), want) {
+		t.Errorf("%s is not %s: run go test ./charts -update", chart, file)
+	}
+	var alone any
+	if err := yaml.Load(want, &alone); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, o := range objects(t, readFile(t, "testdata/central.yaml")) {
+		if o.Kind == "PrometheusRule" {
+			found++
+			if !reflect.DeepEqual(o.Spec, alone) {
+				t.Errorf("the chart makes another PrometheusRule than %s", file)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("the golden has %d PrometheusRules", found)
 	}
 }
 
