@@ -17,7 +17,7 @@ func TestAttacksAreCovered(t *testing.T) {
 		t.Fatal(err)
 	}
 	packages := map[string]string{
-		"oidc": "../oidc", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
+		"oidc": "../oidc", "client": "../oidc/client", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
 		"extauthz": ".", "e2e": "../cmd/claimgate/internal/e2e",
 	}
 	code := map[string]string{}
@@ -61,7 +61,7 @@ func TestAttacksAreCovered(t *testing.T) {
 			}
 		}
 	}
-	for prefix, last := range map[string]int{"A": 20, "B": 10, "C": 12, "D": 10, "E": 10, "G": 11} {
+	for prefix, last := range map[string]int{"A": 20, "B": 10, "C": 12, "D": 10, "E": 10, "G": 11, "N": 12} {
 		for n := 1; n <= last; n++ {
 			if id := fmt.Sprintf("%s%d", prefix, n); !slices.Contains(ids, id) {
 				t.Errorf("%s has no row", id)

@@ -118,3 +118,30 @@ func TestDPoPNoncesAreSentFromThenOn(t *testing.T) {
 		t.Errorf("%d attempts without a new nonce, want 1", n)
 	}
 }
+
+// The answer of RFC 9449 section 8.2.
+func TestTheNonceOfTheRFCIsSentBack(t *testing.T) {
+	const nonce = "eyJ7S_zG.eyJH0-Z.HX4w-7v"
+	provider := start(t)
+	var seen []any
+	provider.HandleGrant("client_credentials", func(g oidctest.GrantRequest) (map[string]any, *oidctest.Refusal) {
+		claims := claimsOf(t, g.Header.Get("DPoP"), 1)
+		seen = append(seen, claims["nonce"])
+		if claims["nonce"] != nonce {
+			return nil, &oidctest.Refusal{
+				Code: "use_dpop_nonce", Description: "Authorization server requires nonce in DPoP proof", Header: http.Header{"Dpop-Nonce": {nonce}},
+			}
+		}
+		if claims["ath"] != nil || claims["htm"] != "POST" || claims["htu"] != provider.URLOf(oidctest.Token) {
+			t.Errorf("the proof says %v", claims)
+		}
+		return g.TokenAnswer("orders"), nil
+	})
+	c := open(t, provider, func(cfg *client.Config) { cfg.DPoP = newDPoPKey(t) })
+	if _, err := c.ClientCredentials(t.Context(), client.TokenParams{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 2 || seen[0] != nil || seen[1] != nonce {
+		t.Errorf("nonces %v", seen)
+	}
+}

@@ -574,3 +574,44 @@ func FuzzParseCallbackQuery(f *testing.F) {
 		}
 	})
 }
+
+// Two providers, one of which is the attacker's: it sends the browser on to the
+// honest one, so that the client takes the honest one's code to the attacker (RFC
+// 9207 section 1). The issuer in the answer gives it away.
+func TestAMixUpAttackGetsNoCode(t *testing.T) {
+	honest, evil := start(t), start(t)
+	for _, provider := range []*oidctest.Issuer{honest, evil} {
+		provider.RegisterClient(app(nil))
+	}
+	c := open(t, evil, nil)
+	request, err := c.AuthorizationRequest(t.Context(), openid(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirected := strings.Replace(request.URL, evil.URLOf(oidctest.Authorization), honest.URLOf(oidctest.Authorization), 1)
+	callback, err := honest.Browse(redirected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (login{request, callback}).finish(t, c); !errors.Is(err, client.ErrIssuerMismatch) {
+		t.Error(err)
+	}
+	if n := evil.Requests(oidctest.Token); n != 0 {
+		t.Error("the attacker got the code")
+	}
+}
+
+// A stolen code is worth nothing in another login: its verifier is another one, and
+// so is its nonce (RFC 9700 section 4.5).
+func TestAnInjectedCodeIsRefused(t *testing.T) {
+	provider := start(t)
+	provider.RegisterClient(app(nil))
+	c := open(t, provider, nil)
+	victim, attacker := begin(t, provider, c, openid(nil)), begin(t, provider, c, openid(nil))
+	q := attacker.callback.URL.Query()
+	q.Set("code", victim.callback.URL.Query().Get("code"))
+	attacker.callback.URL.RawQuery = q.Encode()
+	if _, err := attacker.finish(t, c); !errors.Is(err, client.ErrInvalidGrant) {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -186,5 +187,66 @@ func TestIDTokensAreSignedAsRegistered(t *testing.T) {
 	_, err := begin(t, provider, c, openid(nil)).finish(t, c)
 	if oidc.ReasonOf(err) != oidc.UnsupportedAlgorithm {
 		t.Error(err)
+	}
+}
+
+// The example of RFC 9126 sections 2.1, 2.2 and 4.
+func TestThePushedRequestOfTheRFC(t *testing.T) {
+	provider := start(t)
+	var sent url.Values
+	provider.Respond(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		sent = r.PostForm
+		status(201, `{"request_uri":"urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c","expires_in":60}`)(w, r)
+	}, oidctest.PAR)
+	c := open(t, provider, func(cfg *client.Config) { cfg.ClientID, cfg.PushedRequests = "s6BhdRkqt3", true })
+	request, err := c.AuthorizationRequest(t.Context(), client.AuthorizationParams{
+		RedirectURI: "https://client.example.org/cb", TokenParams: client.TokenParams{Scopes: []string{"account-information"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"response_type": "code", "client_id": "s6BhdRkqt3", "redirect_uri": "https://client.example.org/cb", "code_challenge_method": "S256", "scope": "account-information",
+	} {
+		if sent.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, sent.Get(name), want)
+		}
+	}
+	const want = "?client_id=s6BhdRkqt3&request_uri=urn%3Aietf%3Aparams%3Aoauth%3Arequest_uri%3A6esc_11ACC5bwc014ltc14eY22c"
+	if got := strings.TrimPrefix(request.URL, provider.URLOf(oidctest.Authorization)); got != want {
+		t.Errorf("the URL ends with %s, want %s", got, want)
+	}
+
+	// Section 2.3.
+	provider.Respond(status(400, `{"error":"invalid_request","error_description":"The redirect_uri is not valid for the given client"}`), oidctest.PAR)
+	_, err = c.AuthorizationRequest(t.Context(), client.AuthorizationParams{RedirectURI: "https://client.example.org/cb"})
+	var refusal *client.OAuthError
+	if !errors.As(err, &refusal) || refusal.Code != "invalid_request" || refusal.Description != "The redirect_uri is not valid for the given client" || refusal.Status != 400 {
+		t.Errorf("%#v", err)
+	}
+}
+
+// The claims of RFC 9101 section 4, as far as a login by code has them.
+func TestTheSignedRequestOfTheRFC(t *testing.T) {
+	provider := start(t)
+	key := oidctest.NewKey("ES256", "k")
+	c := open(t, provider, func(cfg *client.Config) { cfg.ClientID, cfg.RequestKey = "s6BhdRkqt3", signingKey(key) })
+	request, err := c.AuthorizationRequest(t.Context(), client.AuthorizationParams{
+		RedirectURI: "https://client.example.org/cb", MaxAge: 86400 * time.Second, TokenParams: client.TokenParams{Scopes: []string{"openid"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := claimsOf(t, parameters(t, request).Get("request"), 1)
+	for name, want := range map[string]any{
+		"iss": "s6BhdRkqt3", "aud": provider.URL, "response_type": "code", "client_id": "s6BhdRkqt3", "redirect_uri": "https://client.example.org/cb",
+		"scope": "openid", "max_age": 86400.0, "request": nil, "request_uri": nil, "sub": nil,
+	} {
+		if claims[name] != want {
+			t.Errorf("%s is %v, want %v", name, claims[name], want)
+		}
 	}
 }

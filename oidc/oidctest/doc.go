@@ -22,6 +22,11 @@
 // and whatever a test teaches it with [Issuer.HandleGrant]. The faults above work at
 // [Token] as they do elsewhere. [Issuer.Transport] reaches it without a network.
 //
+// Users log in at its authorization endpoint, with PKCE, PAR, signed requests and
+// answers, and DPoP: [Issuer.SetLogin] says who, [Issuer.Browse] is the browser. It
+// holds clients to the standards. [Issuer.ChangeCallback], [Issuer.ChangeIDToken] and
+// [Issuer.RequireDPoPNonce] make it one that clients have to be wary of.
+//
 // The package signs with Go's standard crypto packages and imports nothing of
 // Claimgate, so that it can judge any validator, ours included. It does not
 // import testing either, and can be part of a demonstration binary. Its issuer
