@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -94,8 +95,8 @@ func (want IDTokenRequirement) read(m *message) (*IDToken, *Error) {
 		id.AuthTime = time.Unix(int64(authTime), 0)
 	}
 	if amr, ok := m.claims.Top("amr"); ok {
-		if id.AMR, ok = amr.Strings(); !ok {
-			return nil, invalidClaim("amr", "not a list of strings")
+		if id.AMR, ok = stringOrStrings(amr); !ok { // a list by the standard; some write one alone
+			return nil, invalidClaim("amr", "neither a string nor a list of strings")
 		}
 	}
 	if err := checkKindClaims(m.claims); err != nil {
@@ -112,8 +113,11 @@ func (want IDTokenRequirement) read(m *message) (*IDToken, *Error) {
 // checkKindClaims refuses what a provider marks as another kind in the claims:
 // Keycloak with typ, Amazon Cognito with token_use.
 func checkKindClaims(c Claims) *Error {
-	for claim, kind := range map[string]string{"typ": "ID", "token_use": "id"} {
-		if v, ok := c.Top(claim); ok && v.Text() != kind {
+	for claim, kinds := range map[string][]string{
+		"typ":       {"bearer", "dpop", "refresh", "offline", "logout"},
+		"token_use": {"access", "refresh"},
+	} {
+		if v, _ := c.Top(claim); slices.Contains(kinds, strings.ToLower(v.Text())) {
 			return &Error{Reason: WrongTokenType, Claim: claim, Err: errors.New("the mark of a token of another kind, in the claims")}
 		}
 	}

@@ -129,7 +129,8 @@ func TestAnIDTokenIsOfItsIssuerForItsClient(t *testing.T) {
 		{rule: "no exp", claims: claims{"exp": nil}, refuse: "invalid_claim (exp): missing or zero"},
 		{rule: "expired", claims: claims{"exp": 1_799_999_970}, refuse: "expired (exp): expired at 2027-01-15T07:59:30Z"},
 		{rule: "from the future", claims: claims{"iat": 1_800_000_031}, refuse: "not_yet_valid (iat)"},
-		{rule: "amr a string", claims: claims{"amr": "pwd"}, refuse: "invalid_claim (amr): not a list of strings"},
+		{rule: "amr a string", claims: claims{"amr": "pwd"}},
+		{rule: "amr a number", claims: claims{"amr": 5}, refuse: "invalid_claim (amr): neither a string nor a list of strings"},
 		{
 			rule: "a recipient without a client", want: func(w *oidc.IDTokenRequirement) { w.Recipient.ClientID = "" },
 			refuse: "internal: the caller does not say whose message it must be, or for whom: Recipient lacks Issuer or ClientID",
@@ -149,7 +150,9 @@ func TestWhatIsNoIDTokenIsRefused(t *testing.T) {
 		{rule: "a proof of possession", claims: claims{"htm": "GET"}, refuse: "wrong_token_type (htm): " + otherKind},
 		{rule: "an introspection", claims: claims{"token_introspection": claims{}}, refuse: "wrong_token_type (token_introspection): " + otherKind},
 		{rule: "an access token of Keycloak", claims: claims{"typ": "Bearer"}, refuse: "wrong_token_type (typ): " + inClaims},
+		{rule: "a refresh token of Keycloak", claims: claims{"typ": "Refresh"}, refuse: "wrong_token_type (typ): " + inClaims},
 		{rule: "an ID token of Keycloak", claims: claims{"typ": "ID"}},
+		{rule: "a typ that says nothing", claims: claims{"typ": "JWT"}},
 		{rule: "an access token of Cognito", claims: claims{"token_use": "access"}, refuse: "wrong_token_type (token_use): " + inClaims},
 		{rule: "an ID token of Cognito", claims: claims{"token_use": "id"}},
 	})
@@ -384,7 +387,7 @@ func TestErrorsOfMessagesRepeatNothingOfThem(t *testing.T) {
 	issuer := newIssuer(t, c)
 	v := newValidator(t, issuer, c, nil)
 	const secret = "swordfish"
-	for _, name := range []string{"iss", "aud", "azp", "nonce", "acr", "at_hash", "sub", "typ", "token_use"} {
+	for _, name := range []string{"iss", "aud", "azp", "nonce", "acr", "at_hash", "sub", "typ", "token_use", "amr"} {
 		_, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(claims{name: secret}), jwt()), oidc.IDTokenRequirement{
 			Recipient: app(issuer), Nonce: "n-0", AccessToken: "x", ACRValues: []string{"gold"}, Previous: &oidc.IDToken{Subject: "alice"},
 		})

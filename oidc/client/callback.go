@@ -66,6 +66,9 @@ func (c *Client) ParseCallback(ctx context.Context, tx *Transaction, r *http.Req
 		if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/x-www-form-urlencoded" {
 			return nil, fmt.Errorf("%w: a POST that is no form", ErrCallbackMalformed)
 		}
+		if r.PostForm != nil { // somebody has read the body
+			return c.ParseCallbackQuery(ctx, tx, r.PostForm.Encode())
+		}
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxCallback+1))
 		if err != nil {
 			return nil, fmt.Errorf("%w: its body did not come", ErrCallbackMalformed)

@@ -436,6 +436,20 @@ func TestATransactionIsOfItsClient(t *testing.T) {
 	}
 }
 
+// A form that another handler has parsed is still there.
+func TestACallbackWhoseFormWasReadIsReadAgain(t *testing.T) {
+	provider := start(t)
+	provider.RegisterClient(app(nil))
+	c := open(t, provider, nil)
+	l := begin(t, provider, c, openid(func(p *client.AuthorizationParams) { p.ResponseMode = "form_post" }))
+	if err := l.callback.ParseForm(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.finish(t, c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTransactionsPrintNothing(t *testing.T) {
 	provider := start(t)
 	c := open(t, provider, nil)

@@ -170,3 +170,16 @@ func TestAProfileForbidsAnswers(t *testing.T) {
 		t.Errorf("an RS256 ID token: %v", err)
 	}
 }
+
+// A certificate takes the place of both the key that proves the client and of DPoP.
+func TestALoginByAProfileWithAClientCertificate(t *testing.T) {
+	certFile, keyFile, sum := certificate(t)
+	provider, cfg := fapi(t)
+	provider.RegisterClient(oidctest.Client{ID: "orders", Method: "tls_client_auth", CertSHA256: sum, RedirectURIs: []string{redirectURI}, RequirePAR: true})
+	cfg.Auth, cfg.DPoP, cfg.RequestKey, cfg.Profile = client.TLSClientAuth{}, nil, client.SigningKey{}, client.ProfileFAPI2
+	cfg.HTTP.CertFile, cfg.HTTP.KeyFile = certFile, keyFile
+	c := newClient(t, cfg)
+	if _, err := begin(t, provider, c, openid(nil)).finish(t, c); err != nil {
+		t.Error(err)
+	}
+}

@@ -13,7 +13,7 @@ import (
 type RefreshParams struct {
 	TokenParams
 	// Previous is the ID token of the login: a new one must be of the same user (OpenID
-	// Connect Core 1.0 section 12.2). Without it a new one is dropped, since nobody
+	// Connect Core 1.0 section 12.2). One with nothing but Subject will do. Without it a new one is dropped, since nobody
 	// could say whether it is.
 	Previous *oidc.IDToken
 }
