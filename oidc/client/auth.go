@@ -17,7 +17,7 @@ import (
 // [PrivateKeyJWT], [TLSClientAuth], [SelfSignedTLSClientAuth] and [None]. It must
 // be the method that the client is registered with. The best that a provider
 // supports is PrivateKeyJWT or TLSClientAuth: then no secret is ever sent.
-type ClientAuth interface {
+type ClientAuth interface { //nolint:revive // the words of the standards
 	// Method is the name as registered (OpenID Connect Core 1.0 section 9, RFC
 	// 8705).
 	Method() string
@@ -71,14 +71,14 @@ func (None) Method() string { return "none" }
 
 func (None) check(*Config) error { return nil }
 
-func (None) apply(_ context.Context, r *credentialed) error {
+func (None) apply(_ context.Context, r *credentialed) error { //nolint:unparam // as ClientAuth has it
 	r.form.Set("client_id", r.clientID)
 	return nil
 }
 
 // ClientSecretBasic sends the secret in the header Authorization. Client ID and
 // secret are form-encoded first, as RFC 6749 section 2.3.1 says.
-type ClientSecretBasic struct{ Secret SecretSource }
+type ClientSecretBasic struct{ Secret SecretSource } //nolint:revive // the registered name
 
 // Method implements [ClientAuth].
 func (ClientSecretBasic) Method() string { return "client_secret_basic" }
@@ -96,7 +96,7 @@ func (a ClientSecretBasic) apply(ctx context.Context, r *credentialed) error {
 }
 
 // ClientSecretPost sends the secret in the body (RFC 6749 section 2.3.1).
-type ClientSecretPost struct{ Secret SecretSource }
+type ClientSecretPost struct{ Secret SecretSource } //nolint:revive // the registered name
 
 // Method implements [ClientAuth].
 func (ClientSecretPost) Method() string { return "client_secret_post" }
@@ -172,7 +172,7 @@ func (a Assertion) apply(r *credentialed, sign func(typ string, claims map[strin
 
 // ClientSecretJWT sends a JWT whose HMAC (HS256) is made with the secret, of 32
 // bytes or more (OpenID Connect Core 1.0 section 9).
-type ClientSecretJWT struct {
+type ClientSecretJWT struct { //nolint:revive // the registered name
 	Secret SecretSource
 	Assertion
 }
@@ -216,7 +216,11 @@ type PrivateKeyJWT struct {
 func (PrivateKeyJWT) Method() string { return "private_key_jwt" }
 
 func (a PrivateKeyJWT) check(cfg *Config) error {
-	return errors.Join(a.Key.check(), a.Assertion.check(cfg))
+	err := a.Key.check()
+	if err != nil {
+		err = fmt.Errorf("Key: %w", err)
+	}
+	return errors.Join(err, a.Assertion.check(cfg))
 }
 
 func (a PrivateKeyJWT) apply(_ context.Context, r *credentialed) error {

@@ -42,13 +42,13 @@ client: Issuer and Metadata are both empty`},
 		{func(c *client.Config) { c.Auth = client.ClientSecretPost{Secret: client.NewSecret("")} }, "client: Auth client_secret_post: Secret is empty"},
 		{func(c *client.Config) { c.Auth = client.ClientSecretPost{Secret: client.SecretFile("")} }, "client: Auth client_secret_post: Secret is a SecretFile without a path"},
 		{func(c *client.Config) { c.Auth = client.ClientSecretJWT{Secret: client.NewSecret("short")} }, "client: Auth client_secret_jwt: Secret is shorter than 32 bytes: it is too weak a key for HS256 (RFC 7518 section 3.2)"},
-		{func(c *client.Config) { c.Auth = client.PrivateKeyJWT{} }, "client: Auth private_key_jwt: Key.Signer is nil"},
+		{func(c *client.Config) { c.Auth = client.PrivateKeyJWT{} }, "client: Auth private_key_jwt: Key: the algorithm is empty"},
 		{func(c *client.Config) {
 			c.Auth = client.PrivateKeyJWT{Key: client.SigningKey{Signer: weak, Algorithm: oidc.PS256}}
-		}, "client: Auth private_key_jwt: Key.Signer is an RSA key of less than 2048 bits"},
+		}, "client: Auth private_key_jwt: Key: an RSA key must have 2048 bits"},
 		{func(c *client.Config) {
 			c.Auth = client.PrivateKeyJWT{Key: client.SigningKey{Signer: es256.Signer(), Algorithm: oidc.RS256}}
-		}, `client: Auth private_key_jwt: Key.Algorithm "RS256" does not fit the key`},
+		}, `client: Auth private_key_jwt: Key: algorithm "RS256" is not one of a key of type *ecdsa.PublicKey`},
 		{func(c *client.Config) {
 			c.Auth = client.PrivateKeyJWT{Key: signingKey(es256), Assertion: client.Assertion{Audience: "a", EndpointAudience: true}}
 		}, "client: Auth private_key_jwt: Audience and EndpointAudience are both set"},

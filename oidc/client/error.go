@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,11 +61,8 @@ func (e *OAuthError) Is(target error) bool {
 
 // Temporary reports whether the same request may work later.
 func (e *OAuthError) Temporary() bool {
-	switch codeError(e.Code) {
-	case ErrTemporarilyUnavailable, ErrServerError, ErrSlowDown, ErrAuthorizationPending:
-		return true
-	}
-	return temporaryStatus(e.Status)
+	return temporaryStatus(e.Status) ||
+		slices.Contains([]codeError{ErrTemporarilyUnavailable, ErrServerError, ErrSlowDown, ErrAuthorizationPending}, codeError(e.Code))
 }
 
 func temporaryStatus(status int) bool { return status == 429 || status >= 500 && status != 501 }

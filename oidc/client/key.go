@@ -2,13 +2,7 @@ package client
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
-	_ "crypto/sha256" // crypto.SHA256
-	_ "crypto/sha512" // crypto.SHA384, SHA512
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,9 +10,9 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/cryptosigner"
 
 	"github.com/claimgate/claimgate/oidc"
+	"github.com/claimgate/claimgate/oidc/internal/signing"
 )
 
 // SigningKey is a private key that signs for this client: client assertions
@@ -47,70 +41,22 @@ func (k SigningKey) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k
 // MarshalText implements encoding.TextMarshaler, which encoding/json uses too.
 func (k SigningKey) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(k)), nil }
 
-const minRSABits = 2048 // RFC 7518 section 3.3
-
 // check reports whether the key can sign as it says.
 func (k SigningKey) check() error {
-	if k.Signer == nil {
-		return errors.New("Key.Signer is nil")
+	if k.Algorithm == "" {
+		return errors.New("the algorithm is empty")
 	}
-	var fits bool
-	switch pub := k.Signer.Public().(type) {
-	case *rsa.PublicKey:
-		if pub.N.BitLen() < minRSABits {
-			return fmt.Errorf("Key.Signer is an RSA key of less than %d bits", minRSABits)
-		}
-		switch k.Algorithm { //nolint:exhaustive // those of RSA
-		case oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512:
-			fits = true
-		}
-	case *ecdsa.PublicKey:
-		fits = k.Algorithm == oidc.ES256 && pub.Curve == elliptic.P256() ||
-			k.Algorithm == oidc.ES384 && pub.Curve == elliptic.P384() ||
-			k.Algorithm == oidc.ES512 && pub.Curve == elliptic.P521()
-	case ed25519.PublicKey:
-		fits = k.Algorithm == oidc.EdDSA
-		if k.Algorithm == oidc.Ed25519 {
-			return errors.New("Key.Algorithm is Ed25519, which most providers do not know by this name: use EdDSA")
-		}
-	}
-	if !fits {
-		return fmt.Errorf("Key.Algorithm %q does not fit the key", k.Algorithm)
-	}
-	return nil
+	_, err := signing.Key(k.Signer, k.Algorithm)
+	return err
 }
 
-// signJWT returns claims as a JWT that is signed with a key that was checked.
+// signJWT returns claims as a signed JWT.
 func (k SigningKey) signJWT(typ string, claims map[string]any) (string, error) {
-	return signJWT(jose.SigningKey{
-		Algorithm: jose.SignatureAlgorithm(k.Algorithm),
-		Key:       opaqueSigner{cryptosigner.Opaque(k.Signer), k.Signer},
-	}, typ, k.KeyID, claims)
-}
-
-// opaqueSigner closes a gap of go-jose, whose signer makes RSASSA-PSS signatures
-// with the longest salt that fits: RFC 7518 section 3.5 wants it as long as the hash,
-// and strict verifiers insist.
-type opaqueSigner struct {
-	jose.OpaqueSigner
-	signer crypto.Signer
-}
-
-func (s opaqueSigner) SignPayload(payload []byte, alg jose.SignatureAlgorithm) ([]byte, error) {
-	var hash crypto.Hash
-	switch alg { //nolint:exhaustive // those of RSASSA-PSS
-	case jose.PS256:
-		hash = crypto.SHA256
-	case jose.PS384:
-		hash = crypto.SHA384
-	case jose.PS512:
-		hash = crypto.SHA512
-	default:
-		return s.OpaqueSigner.SignPayload(payload, alg)
+	key, err := signing.Key(k.Signer, k.Algorithm)
+	if err != nil {
+		return "", fmt.Errorf("signing a JWT: %w", err)
 	}
-	h := hash.New()
-	h.Write(payload) //nolint:errcheck // a hash never fails
-	return s.signer.Sign(rand.Reader, h.Sum(nil), &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash})
+	return signJWT(key, typ, k.KeyID, claims)
 }
 
 func signJWT(key jose.SigningKey, typ, kid string, claims map[string]any) (string, error) {

@@ -171,7 +171,7 @@ func TestTheKeyOfSignedRequestsIsAKeyForIt(t *testing.T) {
 	wrong := signingKey(key)
 	wrong.Algorithm = oidc.RS256
 	_, err := client.New(client.Config{Issuer: "https://id.example.com", ClientID: "orders", Auth: client.None{}, RequestKey: wrong})
-	if err == nil || !strings.Contains(err.Error(), "RequestKey: Key.Algorithm \"RS256\" does not fit the key") {
+	if err == nil || !strings.Contains(err.Error(), "RequestKey: algorithm \"RS256\" is not one of a key of type *ecdsa.PublicKey") {
 		t.Error(err)
 	}
 	_, err = client.New(client.Config{Issuer: "https://id.example.com", ClientID: "orders", Auth: client.None{}, ResponseAlgorithms: []oidc.Algorithm{"HS256"}})

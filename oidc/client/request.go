@@ -129,8 +129,8 @@ func (c *Client) attempts(ctx context.Context, r request, event *RequestEvent) (
 
 // attempt makes one attempt.
 func (c *Client) attempt(ctx context.Context, r request, u *url.URL, event *RequestEvent) (*answer, error) {
-	failed := func(result oidc.FetchResult, err error) (*answer, error) {
-		return nil, &RequestError{Endpoint: r.endpoint, Result: result, Status: event.Status, Err: err}
+	failed := func(result oidc.FetchResult, err error) error {
+		return &RequestError{Endpoint: r.endpoint, Result: result, Status: event.Status, Err: err}
 	}
 	event.Status = 0
 	var tlsFailed atomic.Bool
@@ -141,7 +141,7 @@ func (c *Client) attempt(ctx context.Context, r request, u *url.URL, event *Requ
 	if err != nil {
 		return nil, fmt.Errorf("client: %s: %w", r.endpoint, err)
 	}
-	explain := func(err error) (*answer, error) {
+	explain := func(err error) error {
 		var ue *url.Error
 		if errors.As(err, &ue) { // whose text has the whole URL
 			err = ue.Err
@@ -167,7 +167,7 @@ func (c *Client) attempt(ctx context.Context, r request, u *url.URL, event *Requ
 	sent := c.clock()
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return explain(err)
+		return nil, explain(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // nothing was written that could be lost
 	event.Status = resp.StatusCode
@@ -179,9 +179,9 @@ func (c *Client) attempt(ctx context.Context, r request, u *url.URL, event *Requ
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return explain(err)
+		return nil, explain(err)
 	case len(body) > maxAnswer:
-		return failed(oidc.FetchTooLarge, errors.New("the answer is over 1 MiB"))
+		return nil, failed(oidc.FetchTooLarge, errors.New("the answer is over 1 MiB"))
 	}
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	a := &answer{

@@ -196,7 +196,7 @@ func (s *TokenSource) hold(t *TokenResponse, now time.Time) *heldToken {
 func early(life, want time.Duration) time.Duration {
 	if want == 0 {
 		want = max(minEarly, life/10)
-		want += rand.N(want/10 + 1) // so that replicas do not ask at once
+		want += rand.N(want/10 + 1) //nolint:gosec // no secret: it only keeps replicas from asking at once
 	}
 	return max(0, min(want, life/2))
 }
@@ -324,7 +324,7 @@ func (s *TokenSource) Run(ctx context.Context) error {
 		changed, wait, closed := s.changed, s.wait(), s.closed
 		s.mu.Unlock()
 		if closed || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // that is how it ends
 		}
 		timer := time.NewTimer(wait)
 		select {

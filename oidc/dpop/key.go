@@ -3,24 +3,21 @@ package dpop
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/cryptosigner"
 
 	"github.com/claimgate/claimgate/oidc"
+	"github.com/claimgate/claimgate/oidc/internal/signing"
 )
 
 // Key signs a client's proofs. It is immutable and safe for concurrent use if its
@@ -49,66 +46,18 @@ func GenerateKey() (*Key, error) {
 // with a service. The algorithm must fit the signer's public key; "" means ES256,
 // ES384 or ES512 by the curve, EdDSA for Ed25519, and PS256 for RSA.
 func NewKey(signer crypto.Signer, algorithm oidc.Algorithm) (*Key, error) {
-	if signer == nil {
-		return nil, errors.New("dpop: there is no signer")
-	}
-	usual, err := usualAlgorithm(signer.Public())
+	key, err := signing.Key(signer, algorithm)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dpop: %w", err)
 	}
-	if algorithm == "" {
-		algorithm = usual
-	}
-	k := &Key{algorithm: algorithm}
+	k := &Key{algorithm: oidc.Algorithm(key.Algorithm)}
 	if k.thumbprint, err = oidc.Thumbprint(signer.Public()); err != nil {
 		return nil, err
 	}
-	if algorithm == oidc.Ed25519 { // go-jose has the older of the two names
-		return nil, fmt.Errorf("dpop: name the algorithm %s, by which servers know %s", oidc.EdDSA, algorithm)
-	}
-	options := (&jose.SignerOptions{EmbedJWK: true}).WithType(proofType)
-	k.signer, err = jose.NewSigner(jose.SigningKey{
-		Algorithm: jose.SignatureAlgorithm(algorithm), Key: cryptosigner.Opaque(saltedSigner{signer}),
-	}, options)
-	if err != nil || !algorithm.Known() {
-		return nil, fmt.Errorf("dpop: algorithm %q is not one of a key of type %T", algorithm, signer.Public())
+	if k.signer, err = jose.NewSigner(key, (&jose.SignerOptions{EmbedJWK: true}).WithType(proofType)); err != nil {
+		return nil, fmt.Errorf("dpop: %w", err)
 	}
 	return k, nil
-}
-
-func usualAlgorithm(public crypto.PublicKey) (oidc.Algorithm, error) {
-	switch pub := public.(type) {
-	case *ecdsa.PublicKey:
-		switch pub.Curve {
-		case elliptic.P256():
-			return oidc.ES256, nil
-		case elliptic.P384():
-			return oidc.ES384, nil
-		case elliptic.P521():
-			return oidc.ES512, nil
-		}
-	case ed25519.PublicKey:
-		return oidc.EdDSA, nil
-	case *rsa.PublicKey:
-		if pub.N.BitLen() < minRSABits {
-			return "", fmt.Errorf("dpop: an RSA key must have %d bits", minRSABits)
-		}
-		return oidc.PS256, nil
-	}
-	return "", fmt.Errorf("dpop: no proofs can be made with a key of type %T", public)
-}
-
-const minRSABits = 2048 // RFC 7518 section 3.3
-
-// saltedSigner makes RSASSA-PSS signatures with a salt as long as the hash (RFC
-// 7518 section 3.5); go-jose asks for the longest that fits.
-type saltedSigner struct{ crypto.Signer }
-
-func (s saltedSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if pss, ok := opts.(*rsa.PSSOptions); ok {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: pss.Hash}
-	}
-	return s.Signer.Sign(random, digest, opts)
 }
 
 // Options are what a proof says beside method and URL.

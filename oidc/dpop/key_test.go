@@ -86,7 +86,7 @@ func TestNewKeyRefusesWhatMakesNoGoodProofs(t *testing.T) {
 		{p256, "HS256", `dpop: algorithm "HS256" is not one of a key of type *ecdsa.PublicKey`},
 		{p256, "none", `dpop: algorithm "none" is not one of a key of type *ecdsa.PublicKey`},
 		{ed, oidc.Ed25519, "dpop: name the algorithm EdDSA, by which servers know Ed25519"},
-		{p224, "", "dpop: no proofs can be made with a key of type *ecdsa.PublicKey"},
+		{p224, "", "dpop: no signatures can be made with a key of type *ecdsa.PublicKey"},
 		{shortRSA{}, "", "dpop: an RSA key must have 2048 bits"},
 	} {
 		if key, err := dpop.NewKey(tt.signer, tt.algorithm); err == nil || err.Error() != tt.want {
