@@ -42,7 +42,10 @@
 // Validate does not check scopes, roles or anything else about what the caller
 // may do, nor whether the token was revoked. It does not look for the token in a
 // request either: take it from exactly one Authorization header, and refuse a
-// request with two. The example of a middleware shows all of this.
+// request with two. The package oidc/middleware does all of this.
+//
+// A token that is bound to a key or a certificate (its claim cnf) is refused
+// unless [Requirement.Proof] has what proves possession.
 //
 // Two things are the caller's to say, since a library cannot guess them. Name
 // the audience: a token for another service of the same issuer is a good token,

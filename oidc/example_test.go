@@ -7,11 +7,8 @@ import (
 	"io"
 	"log"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/claimgate/claimgate/oidc"
 	"github.com/claimgate/claimgate/oidc/oidctest"
@@ -182,90 +179,6 @@ func Example_customClaims() {
 	// Output:
 	// oidc: invalid_claim (email_verified): not a value that this issuer's configuration requires
 	// true 25
-}
-
-// A sketch of an HTTP middleware: exactly one credential, one verdict, and the
-// answer from the verdict's reason.
-func Example_middleware() {
-	issuer := oidctest.NewIssuer(oidctest.WithAudience("orders-api"))
-	defer issuer.Close()
-	v, err := oidc.NewValidator(oidc.Config{
-		Issuers: []oidc.IssuerConfig{{Issuer: issuer.URL, Name: "shop", Audiences: []string{"orders-api"}}},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer v.Close()
-
-	challenge := oidc.Challenge{Realm: "orders", Scopes: []string{"orders.read"}}
-	refuse := func(w http.ResponseWriter, reason oidc.Reason) {
-		for _, value := range challenge.Values(reason) {
-			w.Header().Add("WWW-Authenticate", value)
-		}
-		w.Header().Set("Cache-Control", "no-store")
-		if reason.Class() == oidc.ClassUnavailable {
-			w.Header().Set("Retry-After", "1")
-		}
-		http.Error(w, reason.Description(), reason.Status())
-	}
-	bearer := func(r *http.Request) (string, oidc.Reason) {
-		values := r.Header.Values("Authorization")
-		if len(values) == 0 {
-			return "", oidc.MissingToken
-		}
-		scheme, token, found := strings.Cut(values[0], " ")
-		switch {
-		case len(values) > 1:
-			return "", oidc.MultipleCredentials
-		case !found || !strings.EqualFold(scheme, "Bearer"):
-			return "", oidc.MalformedCredentials
-		}
-		return token, ""
-	}
-	protected := func(next func(http.ResponseWriter, *http.Request, *oidc.Token)) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			credential, reason := bearer(r)
-			if reason != "" {
-				refuse(w, reason)
-				return
-			}
-			token, err := v.Validate(r.Context(), credential, oidc.Requirement{})
-			if err != nil {
-				refuse(w, oidc.ReasonOf(err)) // err itself is for the log
-				return
-			}
-			if !slices.Contains(token.Scopes, "orders.read") {
-				refuse(w, oidc.InsufficientScope)
-				return
-			}
-			next(w, r, token)
-		})
-	}
-
-	handler := protected(func(w http.ResponseWriter, _ *http.Request, token *oidc.Token) {
-		fmt.Fprintf(w, "hello %s", token.Subject)
-	})
-	for _, authorization := range []string{
-		"",
-		"Bearer " + issuer.Token(map[string]any{"scope": "orders.read"}),
-		"Bearer " + issuer.Token(nil),
-		"Bearer " + issuer.Token(map[string]any{"exp": 1}),
-		"Basic YWxpY2U6",
-	} {
-		r := httptest.NewRequest(http.MethodGet, "/orders", nil)
-		if authorization != "" {
-			r.Header.Set("Authorization", authorization)
-		}
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()), w.Header().Values("WWW-Authenticate"))
-	}
-	// Output:
-	// 401 An access token is required [Bearer realm="orders"]
-	// 200 hello alice []
-	// 403 The access token lacks a scope [Bearer realm="orders", error="insufficient_scope", scope="orders.read"]
-	// 401 The access token expired [Bearer realm="orders", error="invalid_token", error_description="The access token expired"]
-	// 400 The credentials of the request are malformed [Bearer realm="orders", error="invalid_request"]
 }
 
 // A token that cannot be judged is not a bad token. The reason says which it

@@ -28,11 +28,11 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8081", "the address to listen on")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	listener, err := net.Listen("tcp", *listen)
 	if err == nil {
 		err = run(ctx, *issuer, *audience, listener)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -39,8 +39,9 @@ var (
 
 // Memory is a [ReplayStore] in the memory of this process. It holds each proof
 // until it ends to be good, and when it is full it refuses all proofs that are
-// new: it forgets none to make room. It takes about 150 bytes a proof, as they
-// come. It is safe for concurrent use, and starts nothing.
+// new: it forgets none to make room. Only proofs with good signatures, for good
+// tokens, get in, but one client can make them all. It takes about 100 bytes a
+// proof, as they come. It is safe for concurrent use, and starts nothing.
 //
 // After a restart it cannot know what was used before. So it refuses proofs that
 // were made before it was, as if they had been used.

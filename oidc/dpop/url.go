@@ -67,7 +67,7 @@ func normalizeAuthority(s, scheme string) (string, error) {
 	if strings.IndexByte(s, '@') >= 0 {
 		return "", errURLUserinfo
 	}
-	host, port := s, ""
+	var host, port string
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
 		if end < 0 {

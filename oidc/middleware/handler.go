@@ -88,5 +88,5 @@ func (d Decision) write(w http.ResponseWriter, r *http.Request) {
 		body = d.Reason().Description()
 	}
 	w.WriteHeader(d.Status())
-	_, _ = io.WriteString(w, body) // a client that is gone needs no answer
+	_, _ = io.WriteString(w, body) //nolint:gosec // it is made of constants; and a client that is gone needs no answer
 }
