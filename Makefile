@@ -59,7 +59,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
-test-hosts: test-envoys test-istio test-page test-alerts test-chart test-release test-frameworks ## What the gate is plugged into: all Envoy versions, Istio, a browser, alerts; the Helm chart, the image
+test-hosts: test-envoys test-istio test-envoy-gateway test-page test-alerts test-chart test-release test-frameworks ## What the gate is plugged into: all Envoy versions, Istio, Envoy Gateway, a browser, alerts; the Helm chart, the image
 
 .PHONY: test-envoys
 test-envoys: ## The end-to-end tests on each Envoy of envoy-config/envoy-requirements.txt
@@ -102,7 +102,7 @@ test-interop: build ## Identity providers, real ones, before the gate (docs/inte
 			echo "skipped: the tests of $$part, see above"; \
 		}; \
 	done
-	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m -skip '^Test(Chart|Istio)$$' ./$(INTEROP)
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 20m -skip '^Test(Chart|Istio|EnvoyGateway.*)$$' ./$(INTEROP)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (3s)
@@ -191,6 +191,17 @@ test-istio: build ## Istio: the files of envoy-config/istio by a real istiod, in
 		}; \
 	done
 	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 5m -run '^TestIstio$$' ./$(INTEROP)
+
+.PHONY: test-envoy-gateway
+test-envoy-gateway: build ## Envoy Gateway: the files of envoy-config/envoy-gateway by a real one; those of gateway-api by a real API server
+	@for part in envoy-gateway kube-apiserver crds; do \
+		timeout -k 10s 20m $(INTEROP)/get-part.sh $$part >/dev/null || { \
+			status=$$?; \
+			if [[ $$status != 3 || -n "$${CI:-}" ]]; then exit $$status; fi; \
+			echo "skipped: what needs $$part, see above"; \
+		}; \
+	done
+	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 8m -run '^TestEnvoyGateway' ./$(INTEROP)
 
 .PHONY: test-release
 test-release: ## The image, built and run; builds that are the same bit for bit; a release

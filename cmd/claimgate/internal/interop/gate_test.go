@@ -53,9 +53,16 @@ func startGate(t *testing.T, config string) *gate {
 // startGateAt is startGate for one that keeps its address when it is started again.
 func startGateAt(t *testing.T, listen, config string) *gate {
 	t.Helper()
+	return startGateWith(t, fmt.Sprintf("listen: %q", listen), config)
+}
+
+// startGateWith is startGate for one with settings of its own in server, its address
+// among them.
+func startGateWith(t *testing.T, settings, config string) *gate {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "claimgate.yaml")
 	config = `
-server: {listen: "` + listen + `", drainDelay: 0s, checkTimeout: 10s}
+server: {` + settings + `, drainDelay: 0s, checkTimeout: 10s}
 admin: {listen: 127.0.0.1:0}
 log: {decisions: none}
 ` + config

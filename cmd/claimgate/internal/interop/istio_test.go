@@ -235,6 +235,11 @@ type asked struct {
 
 // try asks and says what is wrong with the answer.
 func (a asked) try(ctx context.Context, addr string) error {
+	return a.tryWith(ctx, oneShot, "http://"+addr)
+}
+
+// tryWith is try by a client of its own.
+func (a asked) tryWith(ctx context.Context, client *http.Client, url string) error {
 	method, host := a.method, a.host
 	if method == "" {
 		method = http.MethodGet
@@ -242,7 +247,7 @@ func (a asked) try(ctx context.Context, addr string) error {
 	if host == "" {
 		host = "shop.example.com"
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+addr, nil)
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err
 	}
@@ -250,7 +255,7 @@ func (a asked) try(ctx context.Context, addr string) error {
 	for _, h := range a.headers {
 		r.Header[h[0]] = append(r.Header[h[0]], h[1])
 	}
-	answer, err := oneShot.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return err
 	}

@@ -1,25 +1,17 @@
 package interop_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // kubernetes is an API server with its etcd. It has no other part of a cluster: the
@@ -61,8 +53,9 @@ func startKubernetes(t *testing.T) *kubernetes {
 
 	port := freePort(t)
 	k := &kubernetes{url: "https://127.0.0.1:" + port, caFile: filepath.Join(dir, "ca.crt")}
-	certificate, roots := newCA(t, dir, k.caFile)
-	k.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	ca := newAuthority(t, k.caFile)
+	certificate := ca.issue(t, filepath.Join(dir, "server"), "127.0.0.1")
+	k.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.roots()}}}
 	admins := filepath.Join(dir, "admins.csv")
 	if err := os.WriteFile(admins, []byte(adminToken+",admin,1,system:masters\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -88,60 +81,6 @@ func startKubernetes(t *testing.T) *kubernetes {
 	}
 	k.start(t)
 	return k
-}
-
-// newCA makes a certificate authority of the cluster's own, and a certificate for
-// loopback: name.crt and name.key.
-func newCA(t *testing.T, dir, caFile string) (name string, roots *x509.CertPool) {
-	t.Helper()
-	template := func(subject string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: subject},
-			NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		}
-	}
-	newECKey := func() *ecdsa.PrivateKey {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}
-	sign := func(c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	ca, caKey := template("the cluster's CA"), newECKey()
-	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	caDER := sign(ca, ca, caKey, caKey)
-	leaf, key := template("kube-apiserver"), newECKey()
-	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name = filepath.Join(dir, "server")
-	writePEM(t, caFile, "CERTIFICATE", caDER)
-	writePEM(t, name+".crt", "CERTIFICATE", sign(leaf, ca, key, caKey))
-	writePEM(t, name+".key", "PRIVATE KEY", der)
-	parsed, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots = x509.NewCertPool()
-	roots.AddCert(parsed)
-	return name, roots
-}
-
-func writePEM(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // newPEMKey makes a key for service accounts, and returns its file.
