@@ -43,6 +43,10 @@ func (t *turns) take(ctx context.Context) bool {
 		t.inside.Add(-1)
 		return false
 	}
+	// Whoever is ready to run comes in now, and is counted. Otherwise a signature is
+	// checked from beginning to end before the next request is even looked at, and
+	// under overload the queue is one of the scheduler, without a bound.
+	runtime.Gosched()
 	select {
 	case t.work <- struct{}{}:
 		return true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -52,6 +53,29 @@ func TestTurnsAreBounded(t *testing.T) {
 			t.Errorf("%d inside and %d at work at the end", n, len(s.work))
 		}
 	})
+}
+
+// Checking a signature takes a processor and never waits, so all who come meanwhile
+// must still be seen to be there.
+func TestTheBoundHoldsWhileProcessorsAreBusy(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := newTurns()
+	s.bound(8)
+	var coming sync.WaitGroup
+	var refused atomic.Int64
+	for range 100 {
+		coming.Go(func() {
+			if !s.take(t.Context()) {
+				refused.Add(1)
+				return
+			}
+			s.give()
+		})
+	}
+	coming.Wait()
+	if n := refused.Load(); n < 50 {
+		t.Errorf("%d of 100 were sent away, with room for 8", n)
+	}
 }
 
 func TestTheDefaultBoundIsByProcessors(t *testing.T) {
