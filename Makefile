@@ -55,7 +55,7 @@ test-integration: build ## A real Envoy with the shipped envoy.yaml before the g
 	@ENVOY=$$(envoy-config/get-envoy.sh) && export ENVOY && \
 	"$$ENVOY" --mode validate -c envoy-config/envoy.yaml --use-dynamic-base-id --log-level error && \
 	CLAIMGATE_E2E=1 go test -count=1 ./cmd/claimgate/internal/e2e && \
-	CLAIMGATE_E2E=1 go test -count=1 -run InShort ./bench/internal/numbers
+	CLAIMGATE_E2E=1 go test -count=1 -p 1 -run InShort ./bench/...
 
 # Later hosts get a target of their own beside this one.
 .PHONY: test-hosts
@@ -115,11 +115,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (3s)
 	done
 
 .PHONY: bench
-bench: build ## Measure server CPU per check against an empty gRPC server
+bench: build ## Measure what a check costs, directly and through Envoy (8 min)
 	go run ./bench checks -record
 
 .PHONY: numbers
-numbers: build ## Measure many issuers, hostile key sets, storms, restarts behind Envoy (16 min; ONLY=storm: that alone)
+numbers: build ## Measure many issuers, hostile key sets, storms, restarts, overload, memory (22 min; ONLY=storm: that alone)
 	go run ./bench numbers -record $(if $(ONLY),-only $(ONLY))
 
 .PHONY: lint

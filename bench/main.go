@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/claimgate/claimgate/bench/internal/checks"
 	"github.com/claimgate/claimgate/bench/internal/envoy"
@@ -24,15 +26,16 @@ import (
 )
 
 const usage = `bench [checks]   what a check costs, as a ratio to a server that does nothing
-bench numbers    many issuers, hostile key sets, storms, restarts behind an Envoy
+bench numbers    many issuers, hostile key sets, storms, restarts behind an Envoy, overload, memory
 bench page       docs/benchmarks.md anew, from what was measured last
 
 `
 
 // Where results and the page are, from the root of the repository.
 const (
-	resultsDir = "bench/results"
-	pageFile   = "docs/benchmarks.md"
+	resultsDir  = "bench/results"
+	pageFile    = "docs/benchmarks.md"
+	pictureFile = "docs/" + page.PictureFile
 )
 
 func main() {
@@ -106,21 +109,38 @@ func measureChecks(ctx context.Context, args []string) error {
 	c := newCommon("checks")
 	o := checks.Options{Progress: os.Stderr}
 	c.flags.IntVar(&o.Rounds, "rounds", 5, "rounds; every variant runs once in each, in rotating order")
-	c.flags.IntVar(&o.Requests, "requests", 30000, "checks a variant and round, with a token that was seen before")
-	c.flags.IntVar(&o.Cold, "cold", 6000, "checks a variant and round, with tokens never seen before")
+	c.flags.IntVar(&o.Requests, "requests", 15000, "checks a variant and round, with tokens that were seen before")
+	c.flags.IntVar(&o.Cold, "cold", 5000, "checks a variant and round, with tokens never seen before")
+	c.flags.IntVar(&o.Many, "many", 100000, "tokens of the variant with many")
+	c.flags.Float64Var(&o.Rate, "rate", 1310, "checks a second in an open loop")
+	c.flags.DurationVar(&o.Open, "open", 3*time.Second, "how long an open loop runs")
+	c.flags.DurationVar(&o.Patience, "patience", 40*time.Second, "spent in all on waiting for a calm machine, and on repeating what others disturbed")
+	c.flags.StringVar(&o.Issuer, "issuer", "", "HOST:PORT that the issuer listens at, for peers that must be told before (default any free port)")
+	c.flags.Func("peer", "another ext_authz server, as NAME=HOST:PORT or NAME=HOST:PORT,PID; may be repeated", func(text string) error {
+		p, err := checks.ParsePeer(text)
+		o.Peers = append(o.Peers, p)
+		return err
+	})
 	if err := c.parse(args); err != nil {
 		return err
 	}
-	if o.Rounds < 1 || o.Requests < 1 || o.Cold < 1 {
-		return errors.New("-rounds, -requests and -cold must be at least 1")
-	}
 	o.Gate = c.gate
-	file := checks.File{Made: results.MadeNow(ctx, "make bench")}
-	var err error
-	if file.Samples, err = checks.Run(ctx, o); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
+	var err error
+	if o.Envoy, err = envoy.Find(ctx); err != nil {
+		return err
+	}
+	made := results.MadeNow(ctx, "make bench")
+	file, err := checks.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	file.Made = made
 	file.Table(os.Stdout)
+	fmt.Println()
+	file.Goals(os.Stdout)
 	if c.json != "" {
 		if err := results.Write(c.json, file); err != nil {
 			return err
@@ -218,15 +238,20 @@ func keep(r numbers.Result) error {
 	return makePage()
 }
 
-// makePage makes the page from what was measured last.
+// makePage makes the page and its picture from what was measured last.
 func makePage() error {
 	all, err := page.Read(resultsDir)
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := all.Write(&b); err != nil {
-		return err
+	for name, write := range map[string]func(io.Writer) error{pageFile: all.Write, pictureFile: all.Picture} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil { //nolint:gosec // to be read by all
+			return err
+		}
 	}
-	return os.WriteFile(pageFile, b.Bytes(), 0o644) //nolint:gosec // to be read by all
+	return nil
 }

@@ -1,193 +1,215 @@
 // Package checks measures what a check costs, as a ratio to an ext_authz server
-// that does nothing.
+// that does nothing: sent to the server directly, and through a real Envoy, which
+// also does without any and with its own filter for tokens.
 package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/claimgate/claimgate/bench/internal/load"
 	"github.com/claimgate/claimgate/bench/internal/results"
 	"github.com/claimgate/claimgate/bench/internal/server"
-	"github.com/claimgate/claimgate/oidc/oidctest"
 )
 
-// Options says how much is measured.
+// Options says what is measured, and how much.
 type Options struct {
 	Gate     string // the claimgate binary
-	Rounds   int    // every variant runs once in each
-	Requests int    // checks a variant and round, with a token that was seen before
-	Cold     int    // with tokens never seen before
+	Envoy    string // the Envoy binary
+	Issuer   string // host:port that the issuer listens at; "" for any
+	Peers    []Peer
+	Rounds   int // every variant runs once in each
+	Requests int // checks of a closed loop, with tokens that were seen before
+	Cold     int // with tokens never seen before
+	Many     int // tokens of the variant with many
+	Rate     float64
+	Open     time.Duration // an open loop
+	Patience time.Duration // spent in all on waiting for a calm machine and on repeating what was disturbed
 	Progress io.Writer
 }
 
-// inFlight is how many checks of a closed loop wait for their answer at a time.
-const inFlight = 32
+// Check says what is wrong with the options.
+func (o Options) Check() error {
+	switch {
+	case o.Rounds < 1 || o.Requests < 1 || o.Cold < 1 || o.Many < 1:
+		return errors.New("-rounds, -requests, -cold and -many must be at least 1")
+	case !(o.Rate >= 1 && o.Rate <= 1e6) || o.Open < 100*time.Millisecond:
+		return errors.New("-rate must be at least 1 and -open at least 100ms")
+	}
+	names := map[string]bool{}
+	for _, p := range o.Peers {
+		if names[p.Name] {
+			return fmt.Errorf("-peer: there are two of the name %q", p.Name)
+		}
+		names[p.Name] = true
+	}
+	return nil
+}
+
+// Peer is another ext_authz server, at an address.
+type Peer struct {
+	Name string
+	Addr string
+	PID  int // 0 if its counters cannot be read
+}
 
 // File is what was measured.
 type File struct {
 	Made    results.Made `json:"made"`
+	Seconds float64      `json:"seconds"` // it took
+	Envoy   string       `json:"envoy"`   // its version
+	Peers   []string     `json:"peers,omitempty"`
+	Rounds  int          `json:"rounds"`
+	Rate    float64      `json:"rate"` // of the open loops, a second
 	Samples []Sample     `json:"samples"`
 }
 
-// variant is one thing to measure: a server, and the tokens it is sent.
-type variant struct {
-	name   string
-	server *server.Server
-	tokens func(round int) []string
-	count  int
-}
+// Suite is a way to send checks.
+type Suite string
 
-// Sample is what one variant cost in one round.
-type Sample struct {
-	Variant   string  `json:"variant"`
-	Round     int     `json:"round"`
-	CPUMicros float64 `json:"cpu_us_per_check"`
-	PerSecond float64 `json:"checks_per_second"`
-	P50       float64 `json:"p50_ms"` // with the load's own queueing
-	P99       float64 `json:"p99_ms"`
-	RSSMiB    float64 `json:"rss_mib"`
-}
-
-// The names of the variants, in the order of the table.
+// The suites, in the order of the page.
 const (
-	referenceHot  = "reference"
-	gateOne       = "gate, one cached token"
-	gateThousand  = "gate, 1,000 cached tokens"
-	referenceCold = "reference, fresh tokens"
-	gateRS256     = "gate, never-seen RS256"
-	gateES256     = "gate, never-seen ES256"
+	Direct     Suite = "direct"            // to the server, closed loop
+	DirectOpen Suite = "direct, open loop" // to the server, at a fixed rate
+	Proxied    Suite = "through Envoy"     // closed loop
+	ProxyOpen  Suite = "through Envoy, open loop"
 )
 
+// Sample is what one variant cost in one round. What could not be measured is left
+// out.
+type Sample struct {
+	Suite     Suite   `json:"suite"`
+	Variant   string  `json:"variant"`
+	Round     int     `json:"round"`
+	CPU       float64 `json:"server_cpu_us,omitempty"` // of the server, a check
+	EnvoyCPU  float64 `json:"envoy_cpu_us,omitempty"`  // of Envoy, a request
+	Allocs    float64 `json:"allocs,omitempty"`        // objects that the server has allocated, a check
+	PerSecond float64 `json:"per_second"`
+	P50       float64 `json:"p50_ms"` // in a closed loop with the load's own queueing
+	P90       float64 `json:"p90_ms"`
+	P99       float64 `json:"p99_ms"`
+	P999      float64 `json:"p999_ms"`
+	RSS       float64 `json:"rss_mib,omitempty"` // of the server, afterwards
+	Others    float64 `json:"others_cores"`      // what other processes used meanwhile
+}
+
+// The names of the variants.
+const (
+	reference      = "reference"
+	referenceFresh = "reference, fresh tokens"
+	gateOne        = "gate, one cached token"
+	gateThousand   = "gate, 1,000 cached tokens"
+	gateMany       = "gate, 100,000 cached tokens"
+	gateMissing    = "gate, denied: no token"
+	gateForged     = "gate, denied: forged signature"
+	gateRS256      = "gate, never-seen RS256"
+	gateES256      = "gate, never-seen ES256"
+	gateEdDSA      = "gate, never-seen EdDSA"
+
+	noFilter     = "no filter"
+	jwtCached    = "jwt_authn, with its cache"
+	jwtUncached  = "jwt_authn"
+	viaReference = "ext_authz to the reference"
+	viaGate      = "ext_authz to the gate, TCP"
+	viaSocket    = "ext_authz to the gate, Unix socket"
+)
+
+func peerOne(name string) string   { return name + ", one token" }
+func peerFresh(name string) string { return name + ", fresh RS256" }
+func viaPeer(name string) string   { return "ext_authz to " + name }
+
+// inFlight is how many checks of a closed loop wait for their answer at a time.
+const inFlight = 32
+
+// openConnections are those of an open loop through Envoy: a request that is due
+// must not wait for one.
+const openConnections = 128
+
+// variant is one thing to measure: a way to send checks, a server, and what it is
+// sent.
+type variant struct {
+	suite  Suite
+	name   string
+	server *subject // nil: Envoy alone
+	checks source
+	want   int // status of each answer
+	addr   string
+}
+
 // Run measures all variants.
-func Run(ctx context.Context, o Options) ([]Sample, error) {
-	issuer := oidctest.NewIssuer(oidctest.WithAlgorithms("RS256", "ES256"), oidctest.WithAudience("bench"))
-	defer issuer.Close()
-	dir, err := os.MkdirTemp("", "claimgate-bench-")
+func Run(ctx context.Context, o Options) (File, error) {
+	began := time.Now()
+	f := File{Rounds: o.Rounds, Rate: o.Rate}
+	for _, p := range o.Peers {
+		f.Peers = append(f.Peers, p.Name)
+	}
+	b, err := build(ctx, o)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
-	config := filepath.Join(dir, "claimgate.yaml")
-	if err := os.WriteFile(config, []byte(gateConfig(issuer.URL)), 0o600); err != nil {
-		return nil, err
+	defer b.close()
+	f.Envoy = b.envoyVersion
+	r := rounds{options: o, bench: b, patience: o.Patience}
+	if f.Samples, err = r.run(ctx); err != nil {
+		return f, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	reference, err := server.Start(ctx, self, "reference")
-	if err != nil {
-		return nil, fmt.Errorf("starting the reference: %w", err)
-	}
-	defer reference.Stop()
-	gate, err := server.Start(ctx, o.Gate, "serve", "--config", config)
-	if err != nil {
-		return nil, fmt.Errorf("starting %s (make build makes it): %w", o.Gate, err)
-	}
-	defer gate.Stop()
+	f.Seconds = time.Since(began).Seconds()
+	return f, nil
+}
 
-	// Minted before any clock runs; each cold token is sent to each server once.
-	fmt.Fprintln(o.Progress, "minting tokens …")
-	hot := []string{mint(issuer, "RS256", "hot")}
-	thousand := make([]string, 1000)
-	for i := range thousand {
-		thousand[i] = mint(issuer, "RS256", fmt.Sprintf("user-%d", i))
-	}
-	fresh := map[string][][]string{}
-	for _, alg := range []string{"RS256", "ES256"} {
-		for round := range o.Rounds + 1 { // round 0 warms up
-			tokens := make([]string, o.Cold)
-			for i := range tokens {
-				tokens[i] = mint(issuer, alg, fmt.Sprintf("cold-%d-%d", round, i))
-			}
-			fresh[alg] = append(fresh[alg], tokens)
+// source is where a variant has its checks from.
+type source struct {
+	next func() []load.Check // for the next run; none if there are no more
+	once bool                // each check is sent once
+}
+
+// same is a source of the same checks for each run.
+func same(checks []load.Check) source {
+	return source{next: func() []load.Check { return checks }}
+}
+
+// rotating is a source of the same checks too, each run beginning later in the list.
+func rotating(checks []load.Check, step int) source {
+	first := 0
+	return source{next: func() []load.Check {
+		first = (first + step) % len(checks)
+		return slices.Concat(checks[first:], checks[:first])
+	}}
+}
+
+// fresh is a source of other checks for each run.
+func fresh(sets [][]load.Check) source {
+	n := 0
+	return source{once: true, next: func() []load.Check {
+		if n == len(sets) {
+			return nil
 		}
-	}
-	same := func(tokens []string) func(int) []string { return func(int) []string { return tokens } }
-	of := func(alg string) func(int) []string { return func(round int) []string { return fresh[alg][round] } }
-	variants := []variant{
-		{referenceHot, reference, same(hot), o.Requests},
-		{gateOne, gate, same(hot), o.Requests},
-		{gateThousand, gate, same(thousand), o.Requests},
-		{referenceCold, reference, of("RS256"), o.Cold},
-		{gateRS256, gate, of("RS256"), o.Cold},
-		{gateES256, gate, of("ES256"), o.Cold},
-	}
-	var samples []Sample
-	for round := range o.Rounds + 1 {
-		for i := range variants {
-			v := variants[(i+round)%len(variants)]
-			s, err := measure(ctx, v, round)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", v.name, err)
-			}
-			if round > 0 {
-				samples = append(samples, s)
-			}
-			fmt.Fprintf(o.Progress, "\r\x1b[Kround %d of %d, %-28s", round, o.Rounds, v.name)
-		}
-	}
-	fmt.Fprint(o.Progress, "\r", "\n")
-	return samples, nil
+		n++
+		return sets[n-1]
+	}}
 }
 
-// measure sends a variant's checks in a closed loop and reads the server's CPU
-// counters around it.
-func measure(ctx context.Context, v variant, round int) (Sample, error) {
-	wires, err := load.Checks(v.tokens(round))
-	if err != nil {
-		return Sample{}, err
-	}
-	client, err := load.Dial(v.server.Addr)
-	if err != nil {
-		return Sample{}, err
-	}
-	defer client.Close()
-	before, err := v.server.CPU()
-	if err != nil {
-		return Sample{}, err
-	}
-	start := time.Now()
-	latencies, bad := load.Closed(ctx, client, wires, inFlight, v.count, load.Allowed)
-	took := time.Since(start)
-	after, err := v.server.CPU()
-	switch {
-	case ctx.Err() != nil:
-		return Sample{}, context.Cause(ctx)
-	case err != nil:
-		return Sample{}, err
-	case bad > 0:
-		return Sample{}, fmt.Errorf("%d checks were not answered with an allow", bad)
-	}
-	rss, _, err := v.server.Memory()
-	return Sample{
-		Variant: v.name, Round: round,
-		CPUMicros: float64((after - before).Microseconds()) / float64(v.count),
-		PerSecond: float64(v.count) / took.Seconds(),
-		P50:       load.Percentile(latencies, 0.5), P99: load.Percentile(latencies, 0.99),
-		RSSMiB: rss,
-	}, err
+// subject is a server under test.
+type subject struct {
+	addr    string
+	process *server.Process // nil if its counters cannot be read
+	allocs  func(context.Context) (float64, error)
 }
 
-func mint(issuer *oidctest.Issuer, alg, subject string) string {
-	return issuer.Token(map[string]any{
-		"sub": subject, "exp": time.Now().Add(time.Hour).Unix(), "scope": "orders.read orders.write",
-		"email": subject + "@example.com", "roles": []string{"customer", "reviewer"},
-	}, oidctest.Alg(alg))
+func ours(s *server.Server) *subject { return &subject{s.Addr, s.Process, s.Mallocs} }
+
+func (s *subject) mallocs(ctx context.Context) (float64, error) {
+	if s == nil || s.allocs == nil {
+		return 0, nil
+	}
+	return s.allocs(ctx)
 }
 
-func gateConfig(issuer string) string {
-	return fmt.Sprintf(`server: {listen: "127.0.0.1:0"}
-admin: {listen: "off"}
-log: {decisions: none}
-issuers:
-- {issuer: %q, name: bench, audiences: [bench]}
-policies:
-- name: everything
-`, issuer)
+// say writes a line for whoever waits.
+func (o Options) say(format string, args ...any) {
+	fmt.Fprintf(o.Progress, "%s bench: %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,35 +22,41 @@ type configuredIssuer struct{ issuer, name string }
 // gate is a running gate, and how its operator looks at it.
 type gate struct {
 	*server.Server
-	http       *http.Client
-	path       string // of the program
-	dir        string
-	configSize int64
+	http *http.Client
+	path string // of the program
+
+	environment []string
+	dir         string
+	configSize  int64
 }
 
 // startGate starts the gate with these issuers, each written in one line; more is
 // added to each.
-func startGate(ctx context.Context, path string, issuers []configuredIssuer, more string) (*gate, error) {
+func startGate(ctx context.Context, path string, issuers []configuredIssuer, more string, environment ...string) (*gate, error) {
 	var b strings.Builder
 	b.WriteString("server: {listen: \"127.0.0.1:0\"}\n" + quietGate + "issuers:\n")
 	for _, i := range issuers {
 		fmt.Fprintf(&b, "- {issuer: %q, name: %s, audiences: [bench]%s}\n", i.issuer, i.name, more)
 	}
 	b.WriteString("policies:\n- name: everything\n")
-	return startGateWith(ctx, path, b.String())
+	return startGateWith(ctx, path, b.String(), environment...)
 }
 
 // quietGate is what every gate has in its configuration, beside what is measured.
 const quietGate = "admin: {listen: \"127.0.0.1:0\"}\nlog: {decisions: none, format: json}\n"
 
-// startGateWith starts the gate with a configuration.
-func startGateWith(ctx context.Context, path, config string) (*gate, error) {
+// profiledGate is the same with a port for profiles.
+const profiledGate = "admin: {listen: \"127.0.0.1:0\", pprof: true}\nlog: {decisions: none, format: json}\n"
+
+// startGateWith starts the gate with a configuration, and with variables like
+// GOMAXPROCS=1.
+func startGateWith(ctx context.Context, path, config string, environment ...string) (*gate, error) {
 	dir, err := os.MkdirTemp("", "claimgate-bench-")
 	if err != nil {
 		return nil, err
 	}
 	// Compressing the metrics would be seen in the gate's memory.
-	g := &gate{http: &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 30 * time.Second}, dir: dir, path: path}
+	g := &gate{http: &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 30 * time.Second}, dir: dir, path: path, environment: environment}
 	if err = g.configure(config); err == nil {
 		err = g.start(ctx)
 	}
@@ -73,7 +80,7 @@ func (g *gate) file() string { return filepath.Join(g.dir, "claimgate.yaml") }
 
 // start starts the program, anew if it has ended.
 func (g *gate) start(ctx context.Context) (err error) {
-	if g.Server, err = server.Start(ctx, g.path, "serve", "--config", g.file()); err != nil {
+	if g.Server, err = server.Start(ctx, g.path, g.environment, "serve", "--config", g.file()); err != nil {
 		return fmt.Errorf("starting %s (make build makes it): %w", g.path, err)
 	}
 	return nil
@@ -150,6 +157,22 @@ func (g *gate) metrics(ctx context.Context) (series, error) {
 		}
 	}
 	return list, lines.Err()
+}
+
+// heap returns the gate's live heap in MiB and its goroutines.
+func (g *gate) heap(ctx context.Context) (mib, goroutines float64, err error) {
+	for range 3 { // the second empties pools
+		resp, err := g.get(ctx, "/debug/pprof/heap?gc=1")
+		if err != nil {
+			return 0, 0, err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		if closed := resp.Body.Close(); err != nil || closed != nil {
+			return 0, 0, fmt.Errorf("profile: %w", err)
+		}
+	}
+	m, err := g.metrics(ctx)
+	return m["go_memstats_heap_alloc_bytes"] / (1 << 20), m["go_goroutines"], err
 }
 
 // sum adds the values of a metric up whose labels contain all of these.

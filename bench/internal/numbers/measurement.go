@@ -32,20 +32,28 @@ type Figure struct {
 
 // Goal is what a figure ought to be.
 type Goal struct {
-	AtMost float64
-	Each   bool // holds for each value, and not only for the median
+	Bound float64 // at most
+	Least bool    // at least, rather
+	Each  bool    // holds for each value, and not only for the median
 }
 
-func median(atMost float64) *Goal { return &Goal{AtMost: atMost} }
-func each(atMost float64) *Goal   { return &Goal{AtMost: atMost, Each: true} }
+func median(atMost float64) *Goal { return &Goal{Bound: atMost} }
+func each(atMost float64) *Goal   { return &Goal{Bound: atMost, Each: true} }
+func atLeast(bound float64) *Goal { return &Goal{Bound: bound, Least: true, Each: true} }
 
 // Met reports whether values keep to a goal. Without values none is met.
 func (g Goal) Met(values []float64) bool {
-	mid, _, greatest := results.Median(values)
-	if g.Each {
-		return greatest <= g.AtMost
+	value, least, greatest := results.Median(values)
+	switch {
+	case g.Each && g.Least:
+		value = least
+	case g.Each:
+		value = greatest
 	}
-	return mid <= g.AtMost
+	if g.Least {
+		return value >= g.Bound
+	}
+	return value <= g.Bound
 }
 
 // Result is what one measurement has yielded.
@@ -78,6 +86,15 @@ type Scale struct {
 
 	Restarts int // of all replicas, one after the other
 	Kills    int // the same, by SIGKILL
+
+	Overloads             int // times that the gate is overloaded
+	Capacity, Over, After time.Duration
+
+	Cached int           // tokens in the cache
+	Churn  time.Duration // with tokens that were never seen
+
+	Starts     int
+	Benchmarks int // times that each runs
 }
 
 // rate is how much of a load a machine gets that is busy with something else.
@@ -95,6 +112,8 @@ func Full(gate string) Scale {
 		Rounds: 20, Round: 2 * time.Second, Refresh: time.Minute, Watch: 60 * time.Second, Slow: 15 * time.Second,
 		Storm: time.Minute, Fetches: 5,
 		Reloads: 200, Restarts: 20, Kills: 5,
+		Overloads: 3, Capacity: 3 * time.Second, Over: 10 * time.Second, After: 6 * time.Second,
+		Cached: 100000, Churn: 2 * time.Minute, Starts: 15, Benchmarks: 5,
 	}
 }
 
@@ -105,12 +124,16 @@ func Short(gate string) Scale {
 		Rounds: 2, Round: time.Second, Refresh: 5 * time.Second, Watch: 8 * time.Second, Slow: 3 * time.Second,
 		Storm: 3 * time.Second, Fetches: 1,
 		Reloads: 10, Restarts: 2, Kills: 1,
+		Overloads: 1, Capacity: time.Second, Over: 3 * time.Second, After: 2 * time.Second,
+		Cached: 5000, Churn: 5 * time.Second, Starts: 3, Benchmarks: 1,
 	}
 }
 
 // Measurements are all that there are.
 func Measurements() []Measurement {
-	return []Measurement{issuers(), hostile(), storm(), reloads(), restarts(), balance(), statusPage(), cover()}
+	return []Measurement{
+		issuers(), hostile(), storm(), reloads(), restarts(), balance(), overload(), memoryUse(), start(), decision(), statusPage(), cover(),
+	}
 }
 
 // Find returns the measurement of that name.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -17,15 +18,20 @@ func TestGoals(t *testing.T) {
 		values []float64
 		met    bool
 	}{
-		{Goal{AtMost: 2}, []float64{2}, true},
-		{Goal{AtMost: 2}, []float64{2.01}, false},
-		{Goal{AtMost: 2}, []float64{1, 9, 2}, true},
-		{Goal{AtMost: 2, Each: true}, []float64{1, 9, 2}, false},
-		{Goal{AtMost: 2, Each: true}, []float64{1, 2}, true},
-		{Goal{AtMost: 2}, []float64{1, 4}, false},
-		{Goal{AtMost: 2}, nil, false},
-		{Goal{AtMost: 2, Each: true}, nil, false},
+		{Goal{Bound: 2}, []float64{2}, true},
+		{Goal{Bound: 2}, []float64{2.01}, false},
+		{Goal{Bound: 2}, []float64{1, 9, 2}, true},
+		{Goal{Bound: 2, Each: true}, []float64{1, 9, 2}, false},
+		{Goal{Bound: 2, Each: true}, []float64{1, 2}, true},
+		{Goal{Bound: 2}, []float64{1, 4}, false},
+		{Goal{Bound: 2}, nil, false},
+		{Goal{Bound: 2, Each: true}, nil, false},
 		{Goal{}, []float64{0, 0}, true},
+		{Goal{Bound: 2, Least: true}, []float64{1, 2, 3}, true},
+		{Goal{Bound: 2, Least: true}, []float64{1, 1.9, 3}, false},
+		{Goal{Bound: 2, Least: true, Each: true}, []float64{1, 2, 3}, false},
+		{Goal{Bound: 2, Least: true, Each: true}, []float64{2, 3}, true},
+		{Goal{Bound: 2, Least: true, Each: true}, nil, false},
 	} {
 		if met := tt.goal.Met(tt.values); met != tt.met {
 			t.Errorf("%+v with %v: met %v", tt.goal, tt.values, met)
@@ -80,7 +86,7 @@ func TestMissedGoalsStandOut(t *testing.T) {
 			goals = append(goals, f)
 		}
 	}
-	values := map[string][]float64{goals[0].Name: {goals[0].Goal.AtMost + 1}, goals[1].Name: {goals[1].Goal.AtMost}}
+	values := map[string][]float64{goals[0].Name: {goals[0].Goal.Bound + 1}, goals[1].Name: {goals[1].Goal.Bound}}
 	var b bytes.Buffer
 	if err := Section(&b, []Result{{Measurement: m.Name, Values: values}}); err != nil {
 		t.Fatal(err)
@@ -91,5 +97,18 @@ func TestMissedGoalsStandOut(t *testing.T) {
 				t.Errorf("line %q, want %s", line, verdict)
 			}
 		}
+	}
+}
+
+func TestBenchmarksAreRead(t *testing.T) {
+	got := readBenchmarks([]byte(`goos: linux
+BenchmarkDecide 	  352694	      1234 ns/op	     416 B/op	       3 allocs/op
+BenchmarkDecide 	  352694	      1300.5 ns/op	     416 B/op	       4 allocs/op
+BenchmarkValidate/RS256         	    5000	     42 ns/op	 0 B/op	       0 allocs/op
+PASS
+`))
+	want := map[string][]benchmark{"BenchmarkDecide": {{1234, 3}, {1300.5, 4}}, "BenchmarkValidate/RS256": {{42, 0}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

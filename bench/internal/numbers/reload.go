@@ -3,9 +3,7 @@ package numbers
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -137,7 +135,7 @@ func reloadKinds() []kind {
 
 // reloadConfigs are the two configurations.
 func reloadConfigs(first, second string, patient bool) [2]string {
-	head := "server: {listen: \"127.0.0.1:0\"" + patience(patient) + "}\n" + strings.Replace(quietGate, "}", ", pprof: true}", 1)
+	head := "server: {listen: \"127.0.0.1:0\"" + patience(patient) + "}\n" + profiledGate
 	one := fmt.Sprintf("issuers:\n- {issuer: %q, name: first, audiences: [bench]}\n", first)
 	both := one + fmt.Sprintf("- {issuer: %q, name: second, audiences: [bench]}\n", second)
 	policy := func(name string) string {
@@ -235,22 +233,6 @@ func (s *storming) change(ctx context.Context) error {
 }
 
 const reloadCounter = "claimgate_config_reloads_total"
-
-// heap returns the gate's live heap in MiB and its goroutines.
-func (s *storming) heap(ctx context.Context) (mib, goroutines float64, err error) {
-	for range 3 { // the second empties pools
-		resp, err := s.get(ctx, "/debug/pprof/heap?gc=1")
-		if err != nil {
-			return 0, 0, err
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		if closed := resp.Body.Close(); err != nil || closed != nil {
-			return 0, 0, fmt.Errorf("profile: %w", err)
-		}
-	}
-	m, err := s.metrics(ctx)
-	return m["go_memstats_heap_alloc_bytes"] / (1 << 20), m["go_goroutines"], err
-}
 
 func runReloads(ctx context.Context, r *recorder, s Scale) error {
 	first, second := oidctest.NewIssuer(oidctest.WithAudience("bench")), oidctest.NewIssuer(oidctest.WithAudience("bench"))

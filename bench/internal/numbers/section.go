@@ -60,7 +60,11 @@ func (f Figure) judge(values []float64) (goal, verdict string) {
 	if f.Goal == nil {
 		return "", ""
 	}
-	goal = strings.TrimSpace("≤ " + results.Number(f.Goal.AtMost) + " " + f.Unit)
+	sign := "≤ "
+	if f.Goal.Least {
+		sign = "≥ "
+	}
+	goal = strings.TrimSpace(sign + results.Number(f.Goal.Bound) + " " + f.Unit)
 	if f.Goal.Each && len(values) > 1 {
 		goal += ", each"
 	}

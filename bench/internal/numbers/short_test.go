@@ -48,10 +48,10 @@ func TestLifeUnderLoadInShort(t *testing.T) {
 				}
 				goal := *f.Goal
 				if bound, ok := looser[f.Name]; ok {
-					goal.AtMost = bound
+					goal.Bound = bound
 				}
 				if !goal.Met(r.Values[f.Name]) {
-					t.Errorf("%s: %v, want at most %v", f.Name, r.Values[f.Name], goal.AtMost)
+					t.Errorf("%s: %v, and the bound is %v", f.Name, r.Values[f.Name], goal.Bound)
 				}
 			}
 		})

@@ -42,6 +42,12 @@ func WriteNumbers(dir string, list []numbers.Result) error {
 	return results.Write(filepath.Join(dir, numbersFile), list)
 }
 
+// PictureFile is the name of the picture, beside the page.
+const PictureFile = "latency.svg"
+
+// Picture writes the picture.
+func (r Results) Picture(w io.Writer) error { return r.Checks.Picture(w) }
+
 // Write writes the page.
 func (r Results) Write(w io.Writer) error {
 	fmt.Fprint(w, `# Benchmarks
@@ -51,8 +57,20 @@ make the page from it, and a test compares the two. [bench/README.md](../bench/R
 for one machine and one run; the goals are for a quiet machine.
 `)
 	if len(r.Checks.Samples) > 0 {
-		fmt.Fprintf(w, "\n## What a check costs\n\n%s Ratios are to an ext_authz server in grpc-go whose Check does nothing.\n\n", r.Checks.Made)
+		fmt.Fprintf(w, `
+## What a check costs
+
+%s It took %.0f s.
+
+Ratios are to the same with the *reference*, an ext_authz server in grpc-go whose Check answers OK and looks at nothing, in the same
+run. %s
+
+`, r.Checks.Made, r.Checks.Seconds, r.Checks.Calm())
+		r.Checks.Goals(w)
+		fmt.Fprintf(w, "\n![Latency through Envoy by variant](%s)\n\n", PictureFile)
 		r.Checks.Table(w)
+		fmt.Fprint(w, "\n### Where jwt_authn stays better\n\n")
+		r.Checks.AboutJWTAuthn(w)
 	}
 	return numbers.Section(w, r.Numbers)
 }

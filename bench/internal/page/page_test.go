@@ -28,6 +28,17 @@ func TestPageIsWhatTheResultsMake(t *testing.T) {
 	if string(got) != want.String() {
 		t.Error("docs/benchmarks.md is not what bench/results makes: go run ./bench page makes it")
 	}
+	picture, err := os.ReadFile("../../../docs/" + PictureFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Reset()
+	if err := r.Picture(&want); err != nil {
+		t.Fatal(err)
+	}
+	if string(picture) != want.String() {
+		t.Errorf("docs/%s is not what bench/results makes: go run ./bench page makes it", PictureFile)
+	}
 	for _, m := range numbers.Measurements() {
 		if !strings.Contains(string(got), "\n## "+m.Title+"\n") {
 			t.Errorf("docs/benchmarks.md has no section %q: run make numbers", m.Title)
@@ -43,7 +54,7 @@ func TestResultsAreKeptApart(t *testing.T) {
 	if err := WriteNumbers(dir, list); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteChecks(dir, checks.File{Samples: []checks.Sample{{Variant: "reference", Round: 1}}}); err != nil {
+	if err := WriteChecks(dir, checks.File{Samples: []checks.Sample{{Suite: checks.Direct, Variant: "reference", Round: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Read(dir)

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ type Process struct {
 	Began time.Time
 
 	pid  int
-	cmd  *exec.Cmd
+	cmd  *exec.Cmd     // nil if it is not ours
 	exit chan struct{} // closed when it has ended and its log is read
 
 	mu  sync.Mutex
@@ -46,6 +47,16 @@ func StartProcess(cmd *exec.Cmd, each func(line string)) (*Process, error) {
 		p.read(stderr, each)
 		_ = cmd.Wait() // it is killed at the end
 	}()
+	return p, nil
+}
+
+// Watch is a process that somebody else has started: its counters can be read.
+func Watch(pid int) (*Process, error) {
+	p := &Process{Began: time.Now(), pid: pid}
+	_, err := p.CPU()
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
 	return p, nil
 }
 

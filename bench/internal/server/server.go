@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"time"
 )
@@ -22,12 +23,14 @@ type Server struct {
 	Admin string // where it serves HTTP to operators, "off" if it does not
 }
 
-// Start starts a program and waits until it says where it listens: in a line of
+// Start starts a program, with variables beside those of this one, and waits until it says where it listens: in a line of
 // JSON on standard error that has a member listen.
-func Start(ctx context.Context, path string, args ...string) (*Server, error) {
+func Start(ctx context.Context, path string, environment []string, args ...string) (*Server, error) {
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), environment...)
 	listens := make(chan serving, 1)
 	said := false
-	p, err := StartProcess(exec.Command(path, args...), func(line string) {
+	p, err := StartProcess(cmd, func(line string) {
 		var at serving
 		if !said && json.Unmarshal([]byte(line), &at) == nil && at.Listen != "" {
 			said = true
@@ -60,6 +63,6 @@ type serving struct {
 }
 
 // Serving writes that line.
-func Serving(w io.Writer, listen string) error {
-	return json.NewEncoder(w).Encode(serving{listen, "off"})
+func Serving(w io.Writer, listen, admin string) error {
+	return json.NewEncoder(w).Encode(serving{listen, admin})
 }
