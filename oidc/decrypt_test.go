@@ -41,6 +41,11 @@ func encrypt(t *testing.T, plain string, alg jose.KeyAlgorithm, enc jose.Content
 	return text
 }
 
+// sealedHeader is a message with this header and nothing to decrypt.
+func sealedHeader(header string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(header)) + ".AA.AA.AA.AA"
+}
+
 func newECKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(curve, rand.Reader)
@@ -68,10 +73,12 @@ func TestEncryptedIDTokensAreOpenedAndVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	p256, p521, other := newECKey(t, elliptic.P256()), newECKey(t, elliptic.P521()), newECKey(t, elliptic.P256())
+	nameless := newECKey(t, elliptic.P384())
 	d := newDecrypter(t,
 		oidc.DecryptionKey{ID: "rsa", Algorithm: oidc.RSAOAEP256, Private: rsaKey},
 		oidc.DecryptionKey{ID: "direct", Algorithm: oidc.ECDHES, Private: p256},
 		oidc.DecryptionKey{ID: "128", Algorithm: oidc.ECDHESA128KW, Private: p256},
+		oidc.DecryptionKey{Algorithm: oidc.ECDHESA128KW, Private: nameless},
 		oidc.DecryptionKey{ID: "256-old", Algorithm: oidc.ECDHESA256KW, Private: newECKey(t, elliptic.P521())},
 		oidc.DecryptionKey{ID: "256", Algorithm: oidc.ECDHESA256KW, Private: p521},
 	)
@@ -101,6 +108,16 @@ func TestEncryptedIDTokensAreOpenedAndVerified(t *testing.T) {
 		{"of a token with alg none", encrypt(t, issuer.Token(idClaims(nil), oidctest.Unsigned()), jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), "unsupported_algorithm (alg)"},
 		{"of a forged token", encrypt(t, issuer.Token(idClaims(nil), jwt(), oidctest.Forged()), jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), "bad_signature: the signature does not fit the issuer's key"},
 		{"twice", encrypt(t, encrypt(t, good, jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), "malformed_token: not three segments"},
+		{"to a key without an ID", encrypt(t, good, jose.ECDH_ES_A128KW, jose.A128GCM, &nameless.PublicKey, "any", nil), ""},
+		{"an unknown enc", sealedHeader(`{"alg":"ECDH-ES","enc":"A128CBC"}`), "unsupported_algorithm (enc)"},
+		{"no enc", sealedHeader(`{"alg":"ECDH-ES"}`), "unsupported_algorithm (enc)"},
+		{"an enc that is no string", sealedHeader(`{"alg":"ECDH-ES","enc":5}`), "unsupported_algorithm (enc)"},
+		{"an alg that is no string", sealedHeader(`{"alg":["ECDH-ES"],"enc":"A128GCM"}`), "unsupported_algorithm (alg)"},
+		{"a kid that is no string", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":5}`), "malformed_token (kid): not a string of 256 bytes at most"},
+		{"a long kid", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"` + strings.Repeat("k", 257) + `"}`), "malformed_token (kid): not a string of 256 bytes at most"},
+		{"a kid that is just not too long", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"` + strings.Repeat("k", 256) + `"}`), noKey},
+		{"a header that is no JSON", sealedHeader(`{"alg"`), "malformed_token: not valid JSON"},
+		{"without a key", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"direct"}`), undecryptable},
 		{"a huge one", strings.Repeat("A", 28<<10) + "....", "token_too_large: over 28 KiB"},
 		{"a huge header", strings.Repeat("A", 5<<10) + ".A.A.A.A", "token_too_large: header over 4 KiB"},
 		{"line breaks", strings.Replace(encrypt(t, good, jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), ".", "\n.", 1), "malformed_token: a segment is not strict base64url"},
@@ -126,6 +143,25 @@ func TestEncryptedMessagesNeedADecrypter(t *testing.T) {
 	for _, d := range []*oidc.Decrypter{nil, {}} {
 		_, err := v.ValidateIDToken(t.Context(), token, oidc.IDTokenRequirement{Recipient: oidc.Recipient{Issuer: issuer.URL, ClientID: "app", Decrypter: d}})
 		want(t, "error", fmt.Sprint(err), "oidc: malformed_token: encrypted, and there is no Decrypter")
+	}
+}
+
+// A message without kid is tried with four keys, and no more.
+func TestFewKeysAreTriedForAnEncryptedMessage(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, nil)
+	var keys []oidc.DecryptionKey
+	for range 5 {
+		keys = append(keys, oidc.DecryptionKey{Algorithm: oidc.ECDHESA128KW, Private: newECKey(t, elliptic.P256())})
+	}
+	to := app(issuer)
+	to.Decrypter = newDecrypter(t, keys...)
+	for i, k := range keys {
+		private, _ := k.Private.(*ecdsa.PrivateKey)
+		token := encrypt(t, issuer.Token(idClaims(nil), jwt()), jose.ECDH_ES_A128KW, jose.A128GCM, &private.PublicKey, "", nil)
+		_, err := v.ValidateIDToken(t.Context(), token, oidc.IDTokenRequirement{Recipient: to, Nonce: "n-0"})
+		want(t, fmt.Sprint("opened by key ", i+1), err == nil, i < 4)
 	}
 }
 
@@ -164,6 +200,10 @@ func TestOnlyKeysThatCanDecryptMakeADecrypter(t *testing.T) {
 		want string
 	}{
 		{oidc.RSAOAEP256, small, "the modulus has 1024 bits, not 2048 to 8192"},
+		{oidc.RSAOAEP256, (*rsa.PrivateKey)(nil), "RSA-OAEP-256 needs an *rsa.PrivateKey"},
+		{oidc.RSAOAEP256, &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8192), E: 65537}}, "the modulus has 8193 bits, not 2048 to 8192"},
+		{oidc.RSAOAEP256, &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8191), E: 65537}}, "the key is not a valid RSA key"},
+		{oidc.ECDHES, &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, D: big.NewInt(1)}, "the key is not a valid key of its curve"},
 		{oidc.RSAOAEP256, p256, "RSA-OAEP-256 needs an *rsa.PrivateKey"},
 		{oidc.ECDHES, small, "ECDH-ES needs an *ecdsa.PrivateKey"},
 		{oidc.ECDHES, (*ecdsa.PrivateKey)(nil), "ECDH-ES needs an *ecdsa.PrivateKey"},

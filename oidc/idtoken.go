@@ -167,7 +167,7 @@ func (want IDTokenRequirement) checkAuthentication(id *IDToken, m *message) *Err
 		return &Error{Reason: InsufficientAuthentication, Claim: claim, Err: errors.New(why)}
 	}
 	leeway := m.from.leeway
-	if !id.AuthTime.IsZero() && id.AuthTime.After(m.now.Add(leeway)) {
+	if id.AuthTime.After(m.now.Add(leeway)) {
 		return &Error{Reason: NotYetValid, Claim: "auth_time"}
 	}
 	if want.MaxAge != 0 {

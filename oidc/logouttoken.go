@@ -38,7 +38,7 @@ var logoutTokenKind = messageKind{
 func (v *Validator) ValidateLogoutToken(ctx context.Context, token string, to Recipient) (*LogoutToken, error) {
 	m, err := v.readMessage(ctx, token, to, logoutTokenKind, func(m *message) *Error {
 		events, _ := m.claims.Top("events")
-		if event, ok := events.Member(logoutEvent); !ok || event.Kind() != KindObject {
+		if event, _ := events.Member(logoutEvent); event.Kind() != KindObject {
 			return &Error{Reason: WrongTokenType, Claim: "events", Err: errors.New("not the event of a logout")}
 		}
 		if m.text("sub") == "" && m.text("sid") == "" {

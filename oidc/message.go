@@ -32,7 +32,7 @@ type Recipient struct {
 type messageKind struct {
 	types    []string // the accepted values of typ, as canonicalType writes them
 	marks    []string // claims that no message of this kind has
-	lasting  bool     // exp may be absent
+	lasting  bool     // exp may be absent: nobody looks at the expiry
 	required []string // claims that must be there
 	texts    []string // claims that are strings that say something, if they are there
 }
@@ -44,8 +44,8 @@ type message struct {
 	from     sender
 	claims   Claims // indexed
 	audience []string
-	expiry   time.Time // zero if absent
-	issuedAt time.Time // zero if absent
+	expiry   time.Time // if exp is there
+	issuedAt time.Time // if iat is there
 	now      time.Time
 }
 
@@ -113,12 +113,7 @@ func (m *message) read(c compact, to Recipient, kind messageKind) *Error {
 	if err := times.check(m.now, m.from.leeway, 0); err != nil {
 		return err
 	}
-	if times.exp != endOfTime {
-		m.expiry = time.Unix(times.exp, 0)
-	}
-	if times.hasIAT {
-		m.issuedAt = time.Unix(times.issued, 0)
-	}
+	m.expiry, m.issuedAt = time.Unix(times.exp, 0), time.Unix(times.issued, 0)
 	if m.from.templates != nil {
 		if err := m.from.checkTenant(m.claims); err != nil {
 			return err

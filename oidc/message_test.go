@@ -3,6 +3,9 @@ package oidc_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -131,6 +134,17 @@ func TestAnIDTokenIsOfItsIssuerForItsClient(t *testing.T) {
 		{rule: "from the future", claims: claims{"iat": 1_800_000_031}, refuse: "not_yet_valid (iat)"},
 		{rule: "amr a string", claims: claims{"amr": "pwd"}},
 		{rule: "amr a number", claims: claims{"amr": 5}, refuse: "invalid_claim (amr): neither a string nor a list of strings"},
+		{rule: "signed as registered", header: []oidctest.TokenOption{oidctest.Alg("RS256")}, want: func(w *oidc.IDTokenRequirement) {
+			w.Recipient.Algorithms = []oidc.Algorithm{oidc.ES256, oidc.RS256}
+		}},
+		{
+			rule: "a header that go-jose does not take", header: []oidctest.TokenOption{oidctest.RawHeader([]byte(`{"alg":"ES256","kid":"key-1","typ":"JWT","nonce":5}`))},
+			refuse: "malformed_token: a header parameter is a number out of range, or a nonce that is no string",
+		},
+		{
+			rule: "a recipient without an issuer", want: func(w *oidc.IDTokenRequirement) { w.Recipient.Issuer = "" },
+			refuse: "internal: the caller does not say whose message it must be, or for whom: Recipient lacks Issuer or ClientID",
+		},
 		{
 			rule: "a recipient without a client", want: func(w *oidc.IDTokenRequirement) { w.Recipient.ClientID = "" },
 			refuse: "internal: the caller does not say whose message it must be, or for whom: Recipient lacks Issuer or ClientID",
@@ -212,6 +226,76 @@ func TestHowLongAgoAndHowTheUserAuthenticated(t *testing.T) {
 	})
 }
 
+// Each algorithm has its hash, and Ed25519 that of its signature.
+func TestHashesAreThoseOfTheSignature(t *testing.T) {
+	sums := map[string]func(string) []byte{}
+	for _, alg := range []string{"RS256", "PS256", "ES256"} {
+		sums[alg] = func(s string) []byte { h := sha256.Sum256([]byte(s)); return h[:16] }
+	}
+	for _, alg := range []string{"RS384", "PS384", "ES384"} {
+		sums[alg] = func(s string) []byte { h := sha512.Sum384([]byte(s)); return h[:24] }
+	}
+	for _, alg := range []string{"RS512", "PS512", "ES512", "EdDSA", "Ed25519"} {
+		sums[alg] = func(s string) []byte { h := sha512.Sum512([]byte(s)); return h[:32] }
+	}
+	c := newClock()
+	for alg, sum := range sums {
+		issuer := newIssuer(t, c, oidctest.WithAlgorithms(alg))
+		v := newValidator(t, issuer, c, nil)
+		for of, refused := range map[string]bool{"token": false, "other": true} {
+			token := issuer.Token(idClaims(claims{"at_hash": base64.RawURLEncoding.EncodeToString(sum(of))}), jwt())
+			_, err := v.ValidateIDToken(t.Context(), token, oidc.IDTokenRequirement{Recipient: app(issuer), Nonce: "n-0", AccessToken: "token"})
+			if (err != nil) != refused {
+				t.Errorf("%s, the hash of %q: %v", alg, of, err)
+			}
+		}
+	}
+}
+
+// A message is of the tenant that was asked, or of any if the template was.
+func TestMessagesOfTenants(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c, oidctest.WithPath("/realms/shop"))
+	template := strings.TrimSuffix(issuer.URL, "shop") + "{tenant}"
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers[0].Issuer, cfg.Issuers[0].Tenants.Pattern = template, "[a-z]+"
+	})
+	for of, want := range map[string]oidc.Reason{issuer.URL: "", template: "", strings.TrimSuffix(issuer.URL, "shop") + "bank": oidc.IssuerNotAccepted} {
+		id, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(nil), jwt()), oidc.IDTokenRequirement{
+			Recipient: oidc.Recipient{Issuer: of, ClientID: "app"}, Nonce: "n-0",
+		})
+		if oidc.ReasonOf(err) != want || err == nil && id.Issuer != issuer.URL {
+			t.Errorf("asked for one of %s: %+v, %v", of, id, err)
+		}
+	}
+}
+
+// A JWT-SVID needs no iss, but is no message.
+func TestAMessageNamesItsIssuer(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers[0] = oidc.IssuerConfig{Issuer: "spiffe://example.org", Name: "shop", Preset: oidc.PresetSPIFFE, JWKSURL: issuer.URLOf(oidctest.JWKS), AnyAudience: true}
+	})
+	_, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(claims{"iss": oidctest.Omit, "sub": "spiffe://example.org/web"}), jwt()), oidc.IDTokenRequirement{
+		Recipient: oidc.Recipient{Issuer: "spiffe://example.org", ClientID: "app"}, Nonce: "n-0",
+	})
+	want(t, "reason", oidc.ReasonOf(err), oidc.UnknownIssuer)
+}
+
+func TestTheIssuersAlgorithmsHoldForMessagesToo(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) { cfg.Issuers[0].Algorithms = []oidc.Algorithm{oidc.RS256} })
+	to := app(issuer)
+	to.Algorithms = []oidc.Algorithm{oidc.ES256}
+	_, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(nil), jwt()), oidc.IDTokenRequirement{Recipient: to, Nonce: "n-0"})
+	var refusal *oidc.Error
+	if !errors.As(err, &refusal) || refusal.Reason != oidc.UnsupportedAlgorithm || refusal.IssuerName != "shop" {
+		t.Errorf("%#v", err)
+	}
+}
+
 func TestAfterARefreshItIsStillTheSameLogin(t *testing.T) {
 	previous := func(id oidc.IDToken) func(*oidc.IDTokenRequirement) {
 		return func(w *oidc.IDTokenRequirement) { w.Nonce, w.Previous = "", &id }
@@ -221,6 +305,7 @@ func TestAfterARefreshItIsStillTheSameLogin(t *testing.T) {
 	holdIDs(t, []idVerdict{
 		{rule: "the same", claims: claims{"azp": "app", "auth_time": now - 100}, want: login},
 		{rule: "less is said", claims: claims{"nonce": nil}, want: login},
+		{rule: "more is said", claims: claims{"azp": "app", "auth_time": now - 100}, want: previous(oidc.IDToken{Subject: "alice"})},
 		{rule: "all that is known is who", want: previous(oidc.IDToken{Subject: "alice"})},
 		{rule: "another user", claims: claims{"sub": "bob"}, want: login, refuse: "invalid_claim (sub): another than at the login"},
 		{rule: "another issuer", want: previous(oidc.IDToken{Issuer: "https://other.example"}), refuse: "invalid_claim (iss): another than at the login"},

@@ -153,6 +153,24 @@ func clientLogIn(t *testing.T, c *client.Client, transport http.RoundTripper, pa
 	return begun, answer, err
 }
 
+// clientLogsIn logs a person in at the provider's client shop, bound to a key if there
+// is one.
+func (p *provider) clientLogsIn(t *testing.T, key *dpop.Key, fields map[string]string) *client.TokenResponse {
+	t.Helper()
+	c, err := client.New(client.Config{
+		Issuer: p.issuer, ClientID: "shop", Auth: client.ClientSecretBasic{Secret: client.NewSecret("shop-secret")}, DPoP: key,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, answer, err := clientLogIn(t, c, oneShot.Transport, client.AuthorizationParams{RedirectURI: callback}, fields)
+	if err != nil || answer.ID == nil || answer.ID.Subject == "" {
+		t.Fatal(answer, err)
+	}
+	return answer
+}
+
 // refreshOnce refreshes a session, and then with the same refresh token again.
 func refreshOnce(t *testing.T, c *client.Client, answer *client.TokenResponse) {
 	t.Helper()

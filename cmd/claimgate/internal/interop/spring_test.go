@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -63,6 +64,16 @@ policies:
 	// but for the audience, the client, which should not be one of the gate's.
 	t.Run("an ID token is no access token", func(t *testing.T) {
 		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", "any", map[string]string{"username": "alice", "password": "alice-password"}), "wrong_token_type")
+	})
+	t.Run("a login by code and PKCE", func(t *testing.T) {
+		p.clientLogsIn(t, nil, map[string]string{"username": "alice", "password": "alice-password"})
+	})
+	t.Run("a login that is bound to a DPoP key", func(t *testing.T) {
+		key := newDPoPKey(t)
+		answer := p.clientLogsIn(t, key, map[string]string{"username": "alice", "password": "alice-password"})
+		if answer.TokenType != "DPoP" || !strings.Contains(claimsOf(answer.AccessToken.Reveal()), key.Thumbprint()) {
+			t.Errorf("%s, %s", answer.TokenType, claimsOf(answer.AccessToken.Reveal()))
+		}
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{

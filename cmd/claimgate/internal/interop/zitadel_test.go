@@ -57,6 +57,9 @@ policies:
 	t.Run("an ID token is no access token", func(t *testing.T) {
 		calm.wantReason(t, idToken(t, p.issuer, "shop", "shop-secret", "", map[string]string{"username": "test-user2", "password": "verysecure"}), "wrong_token_type")
 	})
+	t.Run("a login by code and PKCE", func(t *testing.T) {
+		p.clientLogsIn(t, nil, map[string]string{"username": "test-user2", "password": "verysecure"})
+	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{
 			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience", opaque: "malformed_token",
