@@ -16,24 +16,7 @@ func TestAttacksAreCovered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packages := map[string]string{
-		"oidc": "../oidc", "client": "../oidc/client", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
-		"extauthz": ".", "e2e": "../cmd/claimgate/internal/e2e",
-	}
-	code := map[string]string{}
-	for name, dir := range packages {
-		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no tests in %s: %v", dir, err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file) //nolint:gosec // our own sources
-			if err != nil {
-				t.Fatal(err)
-			}
-			code[name] += string(text)
-		}
-	}
+	code := testsByPackage(t)
 
 	row := regexp.MustCompile(`^\| ([A-Z]\d+) \| .+ \| (.+) \| (.+) \|$`)
 	quoted := regexp.MustCompile("`([^`]+)`")
@@ -73,4 +56,29 @@ func TestAttacksAreCovered(t *testing.T) {
 			t.Errorf("%s has two rows", id)
 		}
 	}
+}
+
+// testsByPackage is the source of the tests that documents may name, by the names that
+// they use for packages.
+func testsByPackage(t *testing.T) map[string]string {
+	t.Helper()
+	packages := map[string]string{
+		"oidc": "../oidc", "client": "../oidc/client", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
+		"extauthz": ".", "e2e": "../cmd/claimgate/internal/e2e",
+	}
+	code := map[string]string{}
+	for name, dir := range packages {
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no tests in %s: %v", dir, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file) //nolint:gosec // our own sources
+			if err != nil {
+				t.Fatal(err)
+			}
+			code[name] += string(text)
+		}
+	}
+	return code
 }
