@@ -143,6 +143,7 @@ func buildPolicy(cfg *Config, pc *PolicyConfig, names *identityNames) (*policy, 
 	if p.identity, err = newIdentityPlan(names, pc.allHeaders(cfg)); err != nil {
 		return fail(err)
 	}
+	p.bare = p.prepareBare()
 	return p, nil
 }
 

@@ -247,11 +247,15 @@ func (p *policy) evaluate(r *Request, path requestPath, t *oidc.Token, ex explai
 // allow completes an allow with what it changes in the request: the identity
 // headers, and the credential if it does not go on.
 func (p *policy) allow(d Decision, r *Request, credential string) Decision {
-	set, remove, ok := p.identity.apply(d.token, p.name, credential, r.Headers)
-	if !ok {
+	prepared := p.prepare(d.token, credential)
+	if prepared == nil {
 		return Decision{reason: oidc.IdentityTooLarge, token: d.token, issuer: d.issuer, credential: credential}
 	}
-	d.set, d.remove = p.forward.apply(p.sources, d.token != nil, r, set, remove)
+	remove := p.identity.removalsFor(r.Headers, prepared.remove)
+	d.set, d.remove = p.forward.apply(p.sources, d.token != nil, r, prepared.set, remove)
+	if len(d.set) == len(prepared.set) && len(d.remove) == len(prepared.remove) { // all that is done is to append
+		d.prepared = prepared
+	}
 	return d
 }
 

@@ -19,6 +19,8 @@ type Decision struct {
 	plainText bool     // the body is for a gRPC client
 
 	credential string // what was looked at, for the record's digest only
+
+	prepared *preparedAllow // what set and remove are of, and nothing else; nil if they are more
 }
 
 // Allowed reports whether the request goes on.

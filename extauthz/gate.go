@@ -183,6 +183,7 @@ type policy struct {
 	sources       []tokenSource
 	forward       forwarding
 	identity      *identityPlan
+	bare          *preparedAllow // of a request without a token
 	corsPreflight bool
 	challenge     oidc.Challenge
 }

@@ -202,6 +202,7 @@ type identityPlan struct {
 	names   *identityNames
 	headers []plannedHeader // sorted by name
 	others  []string        // the names that this policy never sets
+	raw     bool            // one of the headers is the token itself
 }
 
 type plannedHeader struct {
@@ -224,6 +225,7 @@ func newIdentityPlan(names *identityNames, headers map[string]string) (*identity
 			return nil, fmt.Errorf("header %s: %w", name, err)
 		}
 		p.headers = append(p.headers, plannedHeader{name, source})
+		p.raw = p.raw || source.attribute == attrToken
 	}
 	if len(p.headers) != len(headers) {
 		return nil, fmt.Errorf("headers %v are not all among the identity headers", headers)
@@ -232,14 +234,13 @@ func newIdentityPlan(names *identityNames, headers map[string]string) (*identity
 	return p, nil
 }
 
-// apply returns the identity headers to set and the names to remove, for any
-// allow; t is nil if it comes without an identity. Each identity header is in one
-// of the two lists, never in both and never with an empty value, and every alias
-// of one that the client sent is in the second. It returns false if the identity
-// is too large to go upstream.
+// fixed returns the identity headers to set and the names to remove whatever the
+// request has, for any allow; t is nil if it comes without an identity. Each identity header is in one
+// of the two lists, never in both and never with an empty value. It returns false
+// if the identity is too large to go upstream.
 //
-// Neither list may be changed, except by appending.
-func (p *identityPlan) apply(t *oidc.Token, policy, raw string, h Headers) (set []Header, remove []string, ok bool) {
+// Neither list may be changed; to append to one makes another.
+func (p *identityPlan) fixed(t *oidc.Token, policy, raw string) (set []Header, remove []string, ok bool) {
 	size := 0
 	for i := range p.headers {
 		value := p.headers[i].source.value(t, policy, raw)
@@ -255,31 +256,36 @@ func (p *identityPlan) apply(t *oidc.Token, policy, raw string, h Headers) (set 
 			return nil, nil, false
 		}
 		if set == nil {
-			set = make([]Header, 0, len(p.headers)+1) // one more for a rewritten path
+			set = make([]Header, 0, len(p.headers))
 		}
 		set = append(set, Header{p.headers[i].name, value})
 	}
-	return set, p.removals(set, h), true
+	return slices.Clip(set), p.removals(set), true
 }
 
 // removals returns the names to remove beside what is set: the shared list if
 // nothing else is needed.
-func (p *identityPlan) removals(set []Header, h Headers) []string {
-	remove := p.others
+func (p *identityPlan) removals(set []Header) []string {
 	switch len(set) {
 	case len(p.headers):
+		return p.others
 	case 0:
-		remove = p.names.sorted
-	default:
-		remove = make([]string, 0, len(p.names.sorted)-len(set))
-		for _, name := range p.names.sorted {
-			if !isSet(set, name) {
-				remove = append(remove, name)
-			}
+		return p.names.sorted
+	}
+	remove := make([]string, 0, len(p.names.sorted)-len(set))
+	for _, name := range p.names.sorted {
+		if !isSet(set, name) {
+			remove = append(remove, name)
 		}
 	}
+	return slices.Clip(remove)
+}
+
+// removalsFor adds to the names to remove every alias of an identity header that the
+// client sent.
+func (p *identityPlan) removalsFor(h Headers, remove []string) []string {
 	if aliases := p.clientAliases(h); len(aliases) > 0 {
-		remove = slices.Concat(remove, aliases)
+		return slices.Concat(remove, aliases)
 	}
 	return remove
 }

@@ -61,6 +61,16 @@ func plan(t *testing.T, headers map[string]string, more ...map[string]string) *i
 	return p
 }
 
+// apply is both parts of an allow: what the plan alone decides, and what the
+// request's headers add to it.
+func (p *identityPlan) apply(t *oidc.Token, policy, raw string, h Headers) (set []Header, remove []string, ok bool) {
+	set, remove, ok = p.fixed(t, policy, raw)
+	if !ok {
+		return nil, nil, false
+	}
+	return set, p.removalsFor(h, remove), true
+}
+
 func TestDefaultIdentity(t *testing.T) {
 	set, remove, ok := plan(t, defaultHeaders).apply(identityToken(t, `{}`), "p", "a.b.c", rawHeaders{})
 	want := []Header{

@@ -119,9 +119,30 @@ func (m *metrics) checked(d Decision, now time.Time, took time.Duration) {
 		verdict, histogram = "allow", m.allowDuration
 	}
 	reason := d.Reason()
-	m.checks.WithLabelValues(d.policy, d.issuer, string(reason), verdict).Inc()
+	m.counter(d, reason, verdict).Inc()
 	m.recent.add(reason, now)
 	histogram.Observe(took.Seconds())
+}
+
+// keptCounter is a counter that was found by its labels.
+type keptCounter struct {
+	atomic.Pointer[prometheus.Counter]
+}
+
+// counter returns the counter of such a decision. To find it by its labels takes as
+// long as the decision itself, so it stays with what was prepared for a token. A
+// counter of an issuer that is forgotten is forgotten too: the policies of the
+// configuration after that are others, and have nothing prepared.
+func (m *metrics) counter(d Decision, reason oidc.Reason, verdict string) prometheus.Counter {
+	if d.prepared == nil || reason != oidc.ValidToken {
+		return m.checks.WithLabelValues(d.policy, d.issuer, string(reason), verdict)
+	}
+	if c := d.prepared.count.Load(); c != nil {
+		return *c
+	}
+	c := m.checks.WithLabelValues(d.policy, d.issuer, string(reason), verdict)
+	d.prepared.count.Store(&c)
+	return c
 }
 
 // stateCollector exports what the gate's parts know about themselves, read when

@@ -63,7 +63,7 @@ func (s *server) checkWire(ctx context.Context, data []byte) (answer []byte) {
 	set := g.set.Load()
 	r, isHTTP := w.read(data)
 	d := set.answer(ctx, r, isHTTP)
-	answer = encodeAnswer(d, set.metadataClaims)
+	answer = encodePrepared(d, set.metadataClaims)
 	g.observe(ctx, set, r, d, start)
 	w.release()
 	return answer

@@ -480,14 +480,16 @@ func (s *script) compareWire(ctx context.Context, name string, req *authv3.Check
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	short := &authv3.CheckResponse{}
-	if err := proto.Unmarshal(s.server.checkWire(ctx, wire), short); err != nil {
-		s.t.Fatal(err)
-	}
 	sortRemovals(plain)
-	sortRemovals(short)
-	if !proto.Equal(plain, short) {
-		s.t.Errorf("%s: the plain answer is\n%v\nthe daemon's\n%v", name, plain, short)
+	for range 2 { // the second answer may be one that was prepared
+		short := &authv3.CheckResponse{}
+		if err := proto.Unmarshal(s.server.checkWire(ctx, wire), short); err != nil {
+			s.t.Fatal(err)
+		}
+		sortRemovals(short)
+		if !proto.Equal(plain, short) {
+			s.t.Errorf("%s: the plain answer is\n%v\nthe daemon's\n%v", name, plain, short)
+		}
 	}
 }
 

@@ -345,6 +345,19 @@ func (r *wireReader) sub(from, to int) wireReader {
 }
 
 func (r *wireReader) next() (field, from, to int, more bool) {
+	// Almost all fields have a number below 16 and a length of one or two bytes.
+	if at := r.pos; at+3 <= r.end && r.data[at] < 0x80 && r.data[at]&7 == byte(protowire.BytesType) && r.data[at] >= 1<<3 {
+		n := int(r.data[at+1])
+		from = at + 2
+		if n >= 0x80 {
+			n = n&0x7f | int(r.data[at+2])<<7
+			from++
+		}
+		if r.data[from-1] < 0x80 && n <= r.end-from {
+			r.pos = from + n
+			return int(r.data[at] >> 3), from, r.pos, true
+		}
+	}
 	for r.pos < r.end {
 		rest := r.data[r.pos:r.end]
 		number, kind, n := protowire.ConsumeTag(rest)
