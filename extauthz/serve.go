@@ -231,8 +231,15 @@ func newGRPCServer(ctx context.Context, cfg *Config, certificates *serverTLS) *g
 		grpc.WaitForHandlers(true), // checks use the gate, which is closed next
 		grpc.MaxConcurrentStreams(maxConcurrentStreams),
 		// Goroutines that are kept have grown their stacks already; when all are
-		// busy (waiting for keys, say), grpc-go starts others as usual.
-		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
+		// busy (waiting for keys, say), grpc-go starts others as usual. Measured with
+		// 32 checks in flight on 2 processors, as a ratio to the reference of bench:
+		// 0.77 without workers, 0.73 with 4 for each processor, 0.65 with 32, 0.71
+		// with 128.
+		//
+		// The other options stay as they are. Buffers of 8 or 64 KiB, for reading and
+		// for writing, and SharedWriteBuffer made no difference beyond the noise; the
+		// buffer pool of grpc-go is there already.
+		grpc.NumStreamWorkers(uint32(32*runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			// grpc-go adds a jitter of ±10 %; zero means never to both.
