@@ -111,7 +111,10 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a client CA without TLS":       {"tls: {clientCAKey: ca.crt}", "tls.secretName"},
 		"a filter without a policy":     {"istio: {envoyFilter: {enabled: true}}", "istio.envoyFilter patches the filter that istio.authorizationPolicy makes"},
 		"a filter nowhere":              {"istio: {authorizationPolicy: {enabled: true}, envoyFilter: {enabled: true, context: SIDECAR_OUTBOUND}}", "context"},
-		"no target":                     {"envoyGateway: {securityPolicy: {enabled: true}}", "targetRefs is empty"},
+		"no target":                     {"envoyGateway: {securityPolicy: {enabled: true}}", "securityPolicy.targetRefs is empty"},
+		"clients of nobody":             {"envoyGateway: {clientTrafficPolicy: {enabled: true}}", "clientTrafficPolicy.targetRefs is empty"},
+		"TLS by no CA":                  {"{tls: {secretName: s}, envoyGateway: {backendTLSPolicy: {enabled: true}}}", "caConfigMap is empty"},
+		"TLS to a gate without it":      {"envoyGateway: {backendTLSPolicy: {enabled: true, caConfigMap: ca}}", "a gate that has a certificate"},
 		"the bounds of the autoscaler":  {"autoscaling: {enabled: true, minReplicas: 11}", "more than maxReplicas"},
 		"no replica":                    {"replicas: 0", "replicas"},
 		"a digest that is none":         {"image: {digest: latest}", "digest"},
@@ -190,6 +193,65 @@ func TestIstioPageHasGoodValues(t *testing.T) {
 	out, err := run("template", "claimgate", "claimgate", "--namespace", "claimgate", "-f", file)
 	if err != nil || strings.Count(out, "istio.io/v1") != 4 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What the chart makes for Envoy Gateway is what envoy-config/envoy-gateway has, where the
+// reasons stand; but for the policy by name, which is a second SecurityPolicy.
+func TestEnvoyGatewayObjectsAreThoseOfEnvoyConfig(t *testing.T) {
+	made := map[string]any{}
+	for _, o := range objects(t, readFile(t, "testdata/envoy-gateway.yaml")) {
+		made[fmt.Sprint(o.Kind, o.APIVersion, o.Metadata.Namespace)] = o.Spec
+	}
+	compared := 0
+	for _, file := range []string{"gateway.yaml", "gate.yaml"} {
+		for _, o := range objects(t, readFile(t, filepath.Join("../envoy-config/envoy-gateway", file))) {
+			if o.Kind == "Gateway" || o.Metadata.Name == "admin" {
+				continue
+			}
+			compared++
+			if got := made[fmt.Sprint(o.Kind, o.APIVersion, o.Metadata.Namespace)]; !reflect.DeepEqual(got, o.Spec) {
+				t.Errorf("%s: the chart makes of %s %s\n%v, the file has\n%v", file, o.Kind, o.Metadata.Name, got, o.Spec)
+			}
+		}
+	}
+	if compared != 4 {
+		t.Errorf("%d objects were compared", compared)
+	}
+}
+
+// The values that docs/envoy-gateway.md shows are good to the chart, and to the gate.
+func TestTheValuesForEnvoyGatewayAreGood(t *testing.T) {
+	const file = "../envoy-config/envoy-gateway/values.yaml"
+	var values struct {
+		Config map[string]any `yaml:"config"`
+	}
+	if err := yaml.Load(readFile(t, file), &values); err != nil {
+		t.Fatal(err)
+	}
+	config, err := yaml.Dump(values.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := extauthz.ParseConfig("claimgate.yaml", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := cfg.Warnings(); len(w) > 0 {
+		t.Errorf("warnings: %v", w)
+	}
+	run := helm(t)
+	if out, err := run("lint", "--strict", "claimgate", "-f", file); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err := run("template", "claimgate", "claimgate", "--namespace", "claimgate", "-f", file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, o := range objects(t, []byte(out)) {
+		if o.Kind == "Service" && (o.Metadata.Name != "claimgate" || o.Metadata.Namespace != "claimgate") {
+			t.Errorf("the Service is %v, and gate.yaml has claimgate in claimgate", o.Metadata)
+		}
 	}
 }
 

@@ -151,4 +151,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.envoyGateway.securityPolicy.enabled (not .Values.envoyGateway.securityPolicy.targetRefs) -}}
 {{- fail "envoyGateway.securityPolicy.targetRefs is empty: name the routes or Gateways that the gate is for" -}}
 {{- end -}}
+{{- if and .Values.envoyGateway.clientTrafficPolicy.enabled (not .Values.envoyGateway.clientTrafficPolicy.targetRefs) -}}
+{{- fail "envoyGateway.clientTrafficPolicy.targetRefs is empty: name the Gateways whose clients it is about" -}}
+{{- end -}}
+{{- $tlsPolicy := .Values.envoyGateway.backendTLSPolicy -}}
+{{- if and $tlsPolicy.enabled (not $tlsPolicy.caConfigMap) -}}
+{{- fail "envoyGateway.backendTLSPolicy.caConfigMap is empty: name the ConfigMap with the CA of the gate's certificate" -}}
+{{- end -}}
+{{- if and $tlsPolicy.enabled (not (or (include "claimgate.tlsSecret" .) $server.tls)) -}}
+{{- fail "envoyGateway.backendTLSPolicy is for a gate that has a certificate: name it in tls.secretName" -}}
+{{- end -}}
 {{- end -}}
