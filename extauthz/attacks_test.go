@@ -32,15 +32,8 @@ func TestAttacksAreCovered(t *testing.T) {
 			t.Errorf("%s: %d tests, waived: %t", id, len(tests), waived)
 		}
 		for _, test := range tests {
-			pkg, name, isGo := strings.Cut(test[1], ": ")
-			if !isGo {
-				if _, err := os.Stat(filepath.Join("testdata/check", test[1])); err != nil {
-					t.Errorf("%s names a transcript that is not there: %v", id, err)
-				}
-				continue
-			}
-			if !strings.Contains(code[pkg], "\nfunc "+name+"(") {
-				t.Errorf("%s: package %s has no %s", id, pkg, name)
+			if err := findTest(code, test[1]); err != nil {
+				t.Errorf("%s: %v", id, err)
 			}
 		}
 	}
@@ -64,7 +57,8 @@ func testsByPackage(t *testing.T) map[string]string {
 	t.Helper()
 	packages := map[string]string{
 		"oidc": "../oidc", "client": "../oidc/client", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
-		"extauthz": ".", "e2e": "../cmd/claimgate/internal/e2e",
+		"extauthz": ".", "claimgate": "../cmd/claimgate", "e2e": "../cmd/claimgate/internal/e2e", "doctor": "../cmd/claimgate/internal/doctor",
+		"numbers": "../bench/internal/numbers",
 	}
 	code := map[string]string{}
 	for name, dir := range packages {
@@ -81,4 +75,18 @@ func testsByPackage(t *testing.T) map[string]string {
 		}
 	}
 	return code
+}
+
+// findTest reports that there is no such test: "package: TestName", or the file of
+// a transcript.
+func findTest(code map[string]string, test string) error {
+	pkg, name, isGo := strings.Cut(test, ": ")
+	if !isGo {
+		_, err := os.Stat(filepath.Join("testdata/check", test))
+		return err
+	}
+	if !strings.Contains(code[pkg], "\nfunc "+name+"(") {
+		return fmt.Errorf("package %s has no %s", pkg, name)
+	}
+	return nil
 }

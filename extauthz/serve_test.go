@@ -189,6 +189,68 @@ policies: [{name: all}]
 	}
 }
 
+// Keys are at hand, so nobody needs the issuers: neither tokens that were seen
+// before nor new ones, and the gate stays ready.
+func TestAnOutageOfAllIssuersChangesNoVerdict(t *testing.T) {
+	config := "server: {listen: '127.0.0.1:0', drainDelay: 0s}\nadmin: {listen: '127.0.0.1:0'}\npolicies: [{name: all}]\nissuers:\n"
+	issuers := map[string]*oidctest.Issuer{"a": oidctest.NewIssuer(), "b": oidctest.NewIssuer()}
+	for name, issuer := range issuers {
+		defer issuer.Close()
+		config += "- {issuer: " + issuer.URL + ", name: " + name + ", audiences: [api], required: true}\n"
+	}
+	d := startDaemon(t, config)
+	verdicts := func() string {
+		var list []string
+		for _, name := range []string{"a", "b"} {
+			list = append(list, d.reason(t, checkRequest("/", "authorization", "Bearer "+issuers[name].Token(nil))),
+				d.reason(t, checkRequest("/", "authorization", "Bearer "+issuers[name].Token(map[string]any{"aud": "other"}))))
+		}
+		return strings.Join(list, " ")
+	}
+	const want = "valid_token wrong_audience valid_token wrong_audience"
+	if got := verdicts(); got != want {
+		t.Fatalf("before: %s", got)
+	}
+	for _, issuer := range issuers {
+		issuer.Down()
+	}
+	if got := verdicts(); got != want {
+		t.Errorf("meanwhile: %s", got)
+	}
+	if status, body := d.get(t, "/readyz"); status != 200 {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
+// An Envoy that goes away takes its checks with it, those too that wait for keys.
+func TestAClientThatGoesAwayLeavesNoCheckBehind(t *testing.T) {
+	issuer := oidctest.NewIssuer()
+	defer issuer.Close()
+	hang := issuer.Hang()
+	d := startDaemon(t, "server: {listen: '127.0.0.1:0', drainDelay: 0s}\nadmin: {listen: '127.0.0.1:0'}\n"+
+		"policies: [{name: all}]\nissuers: [{issuer: "+issuer.URL+", name: slow, audiences: [api], http: {timeout: 60s}}]")
+	defer hang.Release()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := authv3.NewAuthorizationClient(d.client).Check(context.Background(), checkRequest("/", "authorization", "Bearer "+issuer.Token(nil)))
+		ended <- err
+	}()
+	<-hang.Reached()
+	inFlight := func(n string) bool {
+		_, body := d.get(t, "/metrics")
+		return strings.Contains(body, "\nclaimgate_checks_in_flight "+n+"\n")
+	}
+	if !inFlight("1") {
+		t.Error("no check is in flight while one waits for keys")
+	}
+	d.client.Close()     //nolint:errcheck // that is how it goes away
+	for !inFlight("0") { // the server notices when it does
+	}
+	if err := <-ended; err == nil {
+		t.Error("an answer without keys")
+	}
+}
+
 func TestTheDaemonDrains(t *testing.T) {
 	d := startDaemon(t, `
 server: {listen: "127.0.0.1:0", drainDelay: 300ms, drainTimeout: 10m}

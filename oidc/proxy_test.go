@@ -189,6 +189,19 @@ func TestProxyURLRules(t *testing.T) {
 	}
 }
 
+// A name that nobody can resolve is an issuer that is down.
+func TestANameThatCannotBeResolved(t *testing.T) {
+	s, log := sourceFor(t, issuerKeysConfig{issuer: "x", jwksURL: "https://id.example.com/keys"}, time.Now)
+	s.fetcher.timeout = time.Minute
+	s.fetcher.resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("no server answers")
+	}}
+	if _, err := s.fetch(t.Context(), false); err == nil || !strings.Contains(err.Error(), "lookup id.example.com") {
+		t.Errorf("error %v", err)
+	}
+	wantStrings(t, "events", log.took(), "jwks connect")
+}
+
 // resolverOf answers every question with these addresses, the next one for each
 // question: a name can be good when it is first looked at and bad when it is
 // dialled.
