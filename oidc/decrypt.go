@@ -97,8 +97,8 @@ func NewDecrypter(keys ...DecryptionKey) (*Decrypter, error) {
 func (k DecryptionKey) check() error {
 	switch k.Algorithm {
 	case RSAOAEP256:
-		private, ok := k.Private.(*rsa.PrivateKey)
-		if !ok || private == nil {
+		private, _ := k.Private.(*rsa.PrivateKey)
+		if private == nil {
 			return fmt.Errorf("%s needs an *rsa.PrivateKey", k.Algorithm)
 		}
 		if bits := private.N.BitLen(); bits < minRSABits || bits > maxRSABits {
@@ -109,8 +109,8 @@ func (k DecryptionKey) check() error {
 		}
 		return nil
 	case ECDHES, ECDHESA128KW, ECDHESA256KW:
-		private, ok := k.Private.(*ecdsa.PrivateKey)
-		if !ok || private == nil {
+		private, _ := k.Private.(*ecdsa.PrivateKey)
+		if private == nil {
 			return fmt.Errorf("%s needs an *ecdsa.PrivateKey", k.Algorithm)
 		}
 		if private.Curve != elliptic.P256() && private.Curve != elliptic.P384() && private.Curve != elliptic.P521() {
@@ -221,7 +221,7 @@ func parseEncrypted(raw string) (encryptedHeader, *Error) {
 	switch {
 	case alg.Kind() != KindString:
 		return h, &Error{Reason: UnsupportedAlgorithm, Claim: "alg"}
-	case enc.Kind() != KindString || !slices.Contains(contentEncryptions, jose.ContentEncryption(enc.Text())):
+	case !slices.Contains(contentEncryptions, jose.ContentEncryption(enc.Text())):
 		return h, &Error{Reason: UnsupportedAlgorithm, Claim: "enc"}
 	case hasKID && (kid.Kind() != KindString || len(kid.Text()) > maxKeyIDSize):
 		return h, malformed("kid", "not a string of 256 bytes at most")

@@ -117,9 +117,12 @@ func TestEncryptedIDTokensAreOpenedAndVerified(t *testing.T) {
 		{"a long kid", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"` + strings.Repeat("k", 257) + `"}`), "malformed_token (kid): not a string of 256 bytes at most"},
 		{"a kid that is just not too long", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"` + strings.Repeat("k", 256) + `"}`), noKey},
 		{"a header that is no JSON", sealedHeader(`{"alg"`), "malformed_token: not valid JSON"},
+		{"a header that go-jose does not take", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"direct","x5t":1e999}`), undecryptable},
 		{"without a key", sealedHeader(`{"alg":"ECDH-ES","enc":"A128GCM","kid":"direct"}`), undecryptable},
-		{"a huge one", strings.Repeat("A", 28<<10) + "....", "token_too_large: over 28 KiB"},
-		{"a huge header", strings.Repeat("A", 5<<10) + ".A.A.A.A", "token_too_large: header over 4 KiB"},
+		{"a huge one", strings.Repeat("A", 28<<10-3) + "....", "token_too_large: over 28 KiB"},
+		{"one that is just not too large", strings.Repeat("A", 28<<10-8) + ".AA.AA..", "token_too_large: header over 4 KiB"},
+		{"a huge header", strings.Repeat("A", 4<<10+1) + ".AA.AA.AA.AA", "token_too_large: header over 4 KiB"},
+		{"a header that is just not too large", strings.Repeat("A", 4<<10) + ".AA.AA.AA.AA", "malformed_token: not valid JSON"},
 		{"line breaks", strings.Replace(encrypt(t, good, jose.ECDH_ES, jose.A128GCM, &p256.PublicKey, "direct", nil), ".", "\n.", 1), "malformed_token: a segment is not strict base64url"},
 	} {
 		got := ""
@@ -244,6 +247,7 @@ func TestDecryptionKeysPrintNoSecret(t *testing.T) {
 		}
 	}
 	want(t, "a key", fmt.Sprint(k), `decryption key "k-1" (ECDH-ES)`)
+	want(t, "a decrypter", fmt.Sprint(d), "oidc.Decrypter")
 }
 
 // What is no message encrypted by the issuer is refused, and nothing panics.

@@ -164,6 +164,10 @@ func TestWhatIsNoIDTokenIsRefused(t *testing.T) {
 		{rule: "a proof of possession", claims: claims{"htm": "GET"}, refuse: "wrong_token_type (htm): " + otherKind},
 		{rule: "an introspection", claims: claims{"token_introspection": claims{}}, refuse: "wrong_token_type (token_introspection): " + otherKind},
 		{rule: "an access token of Keycloak", claims: claims{"typ": "Bearer"}, refuse: "wrong_token_type (typ): " + inClaims},
+		{rule: "a bound access token of Keycloak", claims: claims{"typ": "DPoP"}, refuse: "wrong_token_type (typ): " + inClaims},
+		{rule: "an offline token of Keycloak", claims: claims{"typ": "Offline"}, refuse: "wrong_token_type (typ): " + inClaims},
+		{rule: "a logout token of Keycloak", claims: claims{"typ": "Logout"}, refuse: "wrong_token_type (typ): " + inClaims},
+		{rule: "a refresh token of Cognito", claims: claims{"token_use": "refresh"}, refuse: "wrong_token_type (token_use): " + inClaims},
 		{rule: "a refresh token of Keycloak", claims: claims{"typ": "Refresh"}, refuse: "wrong_token_type (typ): " + inClaims},
 		{rule: "an ID token of Keycloak", claims: claims{"typ": "ID"}},
 		{rule: "a typ that says nothing", claims: claims{"typ": "JWT"}},
@@ -270,6 +274,28 @@ func TestMessagesOfTenants(t *testing.T) {
 	}
 }
 
+// The keys of Entra's tenants are the same: iss and tid both have to say which.
+func TestMessagesOfEntraNameTheirTenantTwice(t *testing.T) {
+	const tenant, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
+		cfg.Issuers[0] = oidc.IssuerConfig{
+			Issuer: "https://login.microsoftonline.com/organizations/v2.0", Name: "shop", Preset: oidc.PresetEntra, JWKSURL: issuer.URLOf(oidctest.JWKS),
+			Audiences: []string{"app"}, Tenants: oidc.TenantsConfig{Allow: []string{tenant, other}},
+		}
+	})
+	iss := "https://login.microsoftonline.com/" + tenant + "/v2.0"
+	for tid, reason := range map[string]oidc.Reason{tenant: "", other: oidc.InvalidClaim} {
+		_, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(claims{"iss": iss, "tid": tid}), jwt()), oidc.IDTokenRequirement{
+			Recipient: oidc.Recipient{Issuer: iss, ClientID: "app"}, Nonce: "n-0",
+		})
+		if oidc.ReasonOf(err) != reason {
+			t.Errorf("tid %s: %v", tid, err)
+		}
+	}
+}
+
 // A JWT-SVID needs no iss, but is no message.
 func TestAMessageNamesItsIssuer(t *testing.T) {
 	c := newClock()
@@ -308,6 +334,9 @@ func TestAfterARefreshItIsStillTheSameLogin(t *testing.T) {
 		{rule: "more is said", claims: claims{"azp": "app", "auth_time": now - 100}, want: previous(oidc.IDToken{Subject: "alice"})},
 		{rule: "all that is known is who", want: previous(oidc.IDToken{Subject: "alice"})},
 		{rule: "another user", claims: claims{"sub": "bob"}, want: login, refuse: "invalid_claim (sub): another than at the login"},
+		{rule: "the same issuer", want: func(w *oidc.IDTokenRequirement) {
+			w.Previous = &oidc.IDToken{Subject: "alice", Issuer: w.Recipient.Issuer}
+		}},
 		{rule: "another issuer", want: previous(oidc.IDToken{Issuer: "https://other.example"}), refuse: "invalid_claim (iss): another than at the login"},
 		{rule: "another nonce", claims: claims{"nonce": "n-1"}, want: login, refuse: "invalid_claim (nonce): another than at the login"},
 		{rule: "another time", claims: claims{"auth_time": now - 99}, want: login, refuse: "invalid_claim (auth_time): another than at the login"},
