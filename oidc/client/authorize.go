@@ -94,10 +94,11 @@ func (c *Client) AuthorizationRequest(ctx context.Context, p AuthorizationParams
 		return nil, err
 	}
 	request := &AuthorizationRequest{Expiry: tx.data.expiry(), Transaction: tx}
-	if form, err = c.signRequest(form); err != nil {
+	pushed := c.pushes(prov.metadata)
+	if form, err = c.signRequest(form, pushed); err != nil {
 		return nil, err
 	}
-	if c.pushes(prov.metadata) {
+	if pushed {
 		pushed, err := c.push(ctx, form)
 		if err != nil {
 			return nil, err

@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,49 @@ func TestASignedRequestSaysAllThatWasAskedFor(t *testing.T) {
 		exp, _ := claims["exp"].(float64)
 		if nbf != iat || exp-nbf != 300 {
 			t.Errorf("from %v to %v", nbf, exp)
+		}
+	}
+}
+
+// RFC 9126 section 3: beside a signed request there is only what authenticates the
+// client.
+func TestASignedRequestIsPushedAlone(t *testing.T) {
+	key := oidctest.NewKey("ES256", "k")
+	for name, tt := range map[string]struct {
+		auth client.ClientAuth
+		want string
+	}{
+		"client_secret_basic": {client.ClientSecretBasic{Secret: client.NewSecret(secret)}, "request"},
+		"private_key_jwt":     {client.PrivateKeyJWT{Key: signingKey(key)}, "client_assertion client_assertion_type client_id request"},
+	} {
+		provider := start(t)
+		var names []string
+		provider.Respond(func(w http.ResponseWriter, r *http.Request) {
+			if err := r.ParseForm(); err != nil {
+				t.Error(err)
+			}
+			names = slices.Sorted(maps.Keys(r.PostForm))
+			status(201, `{"request_uri":"urn:x","expires_in":60}`)(w, r)
+		}, oidctest.PAR)
+		c := open(t, provider, func(cfg *client.Config) {
+			cfg.Auth, cfg.RequestKey, cfg.PushedRequests = tt.auth, signingKey(key), true
+		})
+		if _, err := c.AuthorizationRequest(t.Context(), openid(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("%s: pushed %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// A parameter of the caller's cannot take the place of a claim.
+func TestClaimsOfASignedRequestAreNotFree(t *testing.T) {
+	c := open(t, start(t), func(cfg *client.Config) { cfg.RequestKey = signingKey(oidctest.NewKey("ES256", "k")) })
+	for _, name := range []string{"iss", "aud", "exp", "nbf", "iat", "jti", "sub"} {
+		_, err := c.AuthorizationRequest(t.Context(), openid(func(p *client.AuthorizationParams) { p.Extra = url.Values{name: {"x"}} }))
+		if err == nil || !strings.Contains(err.Error(), "Extra has \""+name+"\"") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -15,8 +15,8 @@ const (
 
 // signRequest puts the parameters of an authorization request into a JWT that is
 // signed with the client's key (RFC 9101); without a key it returns them as they
-// are.
-func (c *Client) signRequest(form url.Values) (url.Values, error) {
+// are. pushed says that the request does not go by the browser.
+func (c *Client) signRequest(form url.Values, pushed bool) (url.Values, error) {
 	key := c.cfg.RequestKey
 	if key.Signer == nil {
 		return form, nil
@@ -26,6 +26,9 @@ func (c *Client) signRequest(form url.Values) (url.Values, error) {
 	claims["nbf"] = now.Unix() // FAPI 2.0 Message Signing section 5.3
 	claims["iss"], claims["aud"] = c.cfg.ClientID, c.cfg.issuer()
 	for name, values := range form {
+		if _, ours := claims[name]; ours || name == "sub" { // RFC 9101 section 10.8: it could pass for a client assertion
+			return nil, fmt.Errorf("client: Extra has %q, which means something else in a signed request", name)
+		}
 		claim, err := requestClaim(name, values)
 		if err != nil {
 			return nil, err
@@ -35,6 +38,9 @@ func (c *Client) signRequest(form url.Values) (url.Values, error) {
 	object, err := key.signJWT(requestObjectType, claims)
 	if err != nil {
 		return nil, fmt.Errorf("client: authorization request: %w", err)
+	}
+	if pushed { // RFC 9126 section 3: nothing beside it but what authenticates the client
+		return url.Values{"request": {object}}, nil
 	}
 	signed := url.Values{"client_id": {c.cfg.ClientID}, "request": {object}}
 	// OpenID Connect Core 1.0 section 6.1 wants these outside too. A provider of RFC

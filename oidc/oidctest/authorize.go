@@ -345,6 +345,11 @@ func (i *Issuer) servePAR(w http.ResponseWriter, r *http.Request) {
 	if refusal == nil && params.Has("request_uri") {
 		refusal = &Refusal{Code: "invalid_request", Description: "request_uri"}
 	}
+	for name := range params { // RFC 9126 section 3
+		if refusal == nil && params.Has("request") && !slices.Contains(besideRequest, name) {
+			refusal = &Refusal{Code: "invalid_request", Description: name + " beside a signed request"}
+		}
+	}
 	if refusal == nil {
 		params, refusal = i.openRequestObject(client, params)
 	}
@@ -373,6 +378,9 @@ func (i *Issuer) servePAR(w http.ResponseWriter, r *http.Request) {
 	i.mu.Unlock()
 	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": uri, "expires_in": 60})
 }
+
+// besideRequest are the parameters that may go with a signed request that is pushed.
+var besideRequest = []string{"request", "client_id", "client_secret", "client_assertion", "client_assertion_type"}
 
 // accessTokenHash is at_hash (OpenID Connect Core 1.0 section 3.1.3.6).
 func accessTokenHash(algorithm, token string) string {
