@@ -120,6 +120,7 @@ func (k *keycloak) clientHasDPoP(t *testing.T) {
 	if _, err := c.Refresh(t.Context(), answer.RefreshToken, client.RefreshParams{Previous: answer.ID}); err != nil {
 		t.Error("refresh:", err)
 	}
+	wantUsable(t, oidc.IssuerConfig{Issuer: k.issuer, Preset: oidc.PresetKeycloak, AnyAudience: true}, c, answer, key, thief)
 }
 
 func (k *keycloak) clientSigns(t *testing.T) {

@@ -39,7 +39,8 @@ func newECKey(t *testing.T, id, algorithm, use string) jose.JSONWebKey {
 type clientProvider struct {
 	server
 	issuer string
-	roots  *x509.CertPool
+	caFile string
+	roots  *x509.CertPool             // the same
 	keys   map[string]jose.JSONWebKey // of its clients
 }
 
@@ -85,6 +86,7 @@ func startClientProvider(t *testing.T, env ...string) *clientProvider {
 		}
 		env = append(env, name+"="+file)
 	}
+	p.caFile = filepath.Join(dir, "TLS_CERT")
 	p.server = server{
 		name: "oidc-provider",
 		command: func() *exec.Cmd {
@@ -274,6 +276,7 @@ func TestClientAtOIDCProvider(t *testing.T) {
 		if _, err := other.Refresh(t.Context(), next.RefreshToken, client.RefreshParams{}); !errors.As(err, &refusal) {
 			t.Errorf("the refresh token with another key: %v", err)
 		}
+		wantUsable(t, oidc.IssuerConfig{Issuer: p.issuer, Audiences: orders, HTTP: oidc.HTTPConfig{CAFile: p.caFile}}, c, answer, key, thief)
 	})
 	t.Run("an encrypted ID token", func(t *testing.T) {
 		d, err := oidc.NewDecrypter(
