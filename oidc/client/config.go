@@ -57,6 +57,11 @@ type Config struct {
 	// authorization responses (authorization_signed_response_alg); nil means all that
 	// [oidc] verifies.
 	ResponseAlgorithms []oidc.Algorithm
+	// UserInfoAlgorithms and IntrospectionAlgorithms are those that the client is
+	// registered with for signed answers (userinfo_signed_response_alg,
+	// introspection_signed_response_alg). If set, an answer that is not signed is
+	// refused; nil asks for plain ones.
+	UserInfoAlgorithms, IntrospectionAlgorithms []oidc.Algorithm
 	// TrustedAudiences may be in the aud of ID tokens beside the client.
 	TrustedAudiences []string
 	// Decrypter opens what the provider encrypts to the client; nil refuses that.
@@ -186,7 +191,7 @@ func (c *Client) checkSigning() []error {
 			faults = append(faults, errors.New("RequestKey needs Issuer, whom a signed request is for"))
 		}
 	}
-	for _, list := range [][]oidc.Algorithm{c.cfg.IDTokenAlgorithms, c.cfg.ResponseAlgorithms} {
+	for _, list := range [][]oidc.Algorithm{c.cfg.IDTokenAlgorithms, c.cfg.ResponseAlgorithms, c.cfg.UserInfoAlgorithms, c.cfg.IntrospectionAlgorithms} {
 		for _, a := range list {
 			if !a.Known() {
 				faults = append(faults, fmt.Errorf("the algorithm %q cannot be verified", string(a)))

@@ -203,9 +203,15 @@ func IsRetryable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}
-	var t interface{ Temporary() bool }
-	if errors.As(err, &t) {
-		return t.Temporary()
+	// Not any error with such a method: those of package net say no to a refused
+	// connection.
+	var oe *OAuthError
+	var re *RequestError
+	switch {
+	case errors.As(err, &oe):
+		return oe.Temporary()
+	case errors.As(err, &re):
+		return re.Temporary()
 	}
 	switch oidc.FetchResultOf(err) { //nolint:exhaustive // all others are there to stay
 	case oidc.FetchConnect, oidc.FetchTimeout, oidc.FetchStatus:

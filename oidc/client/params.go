@@ -37,7 +37,8 @@ var reserved = map[string]bool{
 	"grant_type": true, "client_id": true, "client_secret": true, "client_assertion": true, "client_assertion_type": true,
 	"assertion": true, "code": true, "code_verifier": true, "redirect_uri": true, "refresh_token": true, "scope": true,
 	"username": true, "password": true, "response_type": true, "state": true, "code_challenge": true, "code_challenge_method": true,
-	// RFC 7009, RFC 7662
+	// RFC 7009, RFC 7662, RP-Initiated Logout 1.0
+	"post_logout_redirect_uri": true, "logout_hint": true,
 	"token": true, "token_type_hint": true,
 	// RFC 8628, RFC 8693, RFC 8707, CIBA Core 1.0
 	"device_code": true, "auth_req_id": true, "subject_token": true, "subject_token_type": true, "actor_token": true,

@@ -77,7 +77,7 @@ func (p Profile) check(cfg *Config) []error {
 	} else if p == ProfileFAPI2MessageSigning {
 		fault("authorization requests are signed: set RequestKey")
 	}
-	for _, list := range [][]oidc.Algorithm{cfg.IDTokenAlgorithms, cfg.ResponseAlgorithms} {
+	for _, list := range [][]oidc.Algorithm{cfg.IDTokenAlgorithms, cfg.ResponseAlgorithms, cfg.UserInfoAlgorithms, cfg.IntrospectionAlgorithms} {
 		for _, a := range list {
 			if !slices.Contains(profileAlgorithms, a) {
 				fault("the provider may not sign with %s: there are PS256, ES256 and EdDSA", a)

@@ -38,6 +38,8 @@ type Client struct {
 	// wants them signed with one of Keys (RFC 9101), and DPoP wants all its tokens bound
 	// to a key (RFC 9449).
 	RequirePAR, SignedRequests, DPoP bool
+	// SignedUserInfo and SignedIntrospection sign what those endpoints answer it.
+	SignedUserInfo, SignedIntrospection bool
 	// RefreshTokens gives it one with each grant that has a user.
 	RefreshTokens bool
 }

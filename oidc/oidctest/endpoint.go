@@ -27,10 +27,14 @@ const (
 	PAR                 // ISSUER/par: RFC 9126
 	DeviceAuthorization // ISSUER/device_authorization (RFC 8628): see Issuer.Approve
 	Backchannel         // ISSUER/bc-authorize (CIBA Core 1.0): see Issuer.Approve
+	UserInfo            // ISSUER/userinfo: see Issuer.SetUserInfo
+	Introspection       // ISSUER/introspect: RFC 7662
+	Revocation          // ISSUER/revoke: RFC 7009
+	Registration        // ISSUER/register: RFC 7591 and RFC 7592
 )
 
 // endpoints are those that have a path.
-var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token, Authorization, PAR, DeviceAuthorization, Backchannel}
+var endpoints = []Endpoint{OpenIDDiscovery, OAuthDiscovery, JWKS, Token, Authorization, PAR, DeviceAuthorization, Backchannel, UserInfo, Introspection, Revocation, Registration}
 
 // state is what the endpoints answer from. It is guarded by Issuer.mu.
 type state struct {
@@ -55,6 +59,11 @@ type state struct {
 
 	pending map[string]*pending // by user code, device code and auth_req_id
 	trusted map[string][]*Key   // whose assertions are good, by issuer
+
+	userInfo           map[string]any
+	revoked            map[string]bool // access tokens
+	registered         map[string]*registered
+	initialAccessToken string
 
 	metadata     map[string]any // overrides of discovery
 	overrides    map[Endpoint]http.HandlerFunc
@@ -94,6 +103,14 @@ func (s *state) pathOf(e Endpoint) string {
 		return path + "/device_authorization"
 	case Backchannel:
 		return path + "/bc-authorize"
+	case UserInfo:
+		return path + "/userinfo"
+	case Introspection:
+		return path + "/introspect"
+	case Revocation:
+		return path + "/revoke"
+	case Registration:
+		return path + "/register"
 	default:
 		return ""
 	}
@@ -177,6 +194,10 @@ var handlers = map[Endpoint]func(*Issuer, http.ResponseWriter, *http.Request){
 	PAR:                 (*Issuer).servePAR,
 	DeviceAuthorization: (*Issuer).serveDevice,
 	Backchannel:         (*Issuer).serveBackchannel,
+	UserInfo:            (*Issuer).serveUserInfo,
+	Introspection:       (*Issuer).serveIntrospection,
+	Revocation:          (*Issuer).serveRevocation,
+	Registration:        (*Issuer).serveRegistration,
 }
 
 // clientEndpoints are the members of metadata that name the endpoints that clients
@@ -186,6 +207,10 @@ var clientEndpoints = map[Endpoint]string{
 	PAR:                 "pushed_authorization_request_endpoint",
 	DeviceAuthorization: "device_authorization_endpoint",
 	Backchannel:         "backchannel_authentication_endpoint",
+	UserInfo:            "userinfo_endpoint",
+	Introspection:       "introspection_endpoint",
+	Revocation:          "revocation_endpoint",
+	Registration:        "registration_endpoint",
 }
 
 // mtlsPrefix stands before the path of an endpoint that is called with a client
@@ -246,6 +271,8 @@ func (s *state) discovery(i *Issuer) []byte {
 		doc["response_modes_supported"] = responseModes[1:]
 		doc["grant_types_supported"] = slices.Sorted(maps.Keys(s.grants))
 		doc["backchannel_token_delivery_modes_supported"] = []string{"poll"}
+		doc["end_session_endpoint"] = base + "/logout"
+		doc["backchannel_logout_supported"], doc["backchannel_logout_session_supported"] = true, true
 		aliases := map[string]string{}
 		for e, member := range clientEndpoints {
 			doc[member] = i.origin + s.pathOf(e)
