@@ -36,6 +36,10 @@
 //   - A call further down on behalf of the user who called: [Client.TokenExchange].
 //   - A token of somebody whom the provider trusts: [Client.JWTBearer].
 //
+// After that: [Client.UserInfo], [Client.Introspect], [Client.Revoke] and
+// [Client.Logout]. [Client.BackchannelLogoutHandler] hears of logouts elsewhere, and
+// a [Registrar] registers clients.
+//
 // Prefer [PrivateKeyJWT] or [TLSClientAuth] to a secret where the provider has
 // them, and [SecretFile] to a secret in the environment.
 //

@@ -20,7 +20,9 @@
 // it authenticates them strictly, answers client credentials, refresh (with
 // rotation), device and CIBA polls ([Issuer.Approve]), token exchange and JWT bearer,
 // and whatever a test teaches it with [Issuer.HandleGrant]. The faults above work at
-// [Token] as they do elsewhere. [Issuer.Transport] reaches it without a network.
+// [Token] as they do elsewhere. [Issuer.Transport] reaches it without a network. It
+// answers userinfo ([Issuer.SetUserInfo]), introspection and revocation of its own tokens,
+// registers clients, and mints logout tokens ([Issuer.LogoutToken]).
 //
 // Users log in at its authorization endpoint, with PKCE, PAR, signed requests and
 // answers, and DPoP: [Issuer.SetLogin] says who, [Issuer.Browse] is the browser. It
