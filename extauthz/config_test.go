@@ -355,6 +355,37 @@ policies:
 	}
 }
 
+// A check that does not tell its route must not get further than one that does.
+func TestWarningsOfUntoldRoutes(t *testing.T) {
+	const (
+		status = "- {name: status, match: [{routes: [HTTPRoute/shop/status]}], access: public}\n"
+		orders = "- {name: orders, match: [{routes: [HTTPRoute/shop/orders]}], access: deny}\n"
+		closed = "- {name: rest, access: deny}\n"
+		open   = "- {name: rest, access: public}\n"
+		health = "- {name: health, match: [{paths: [/healthz]}], access: public}\n"
+	)
+	for policies, want := range map[string]string{
+		status + orders + closed: "",
+		status + orders + health: "",
+		status + open:            "",
+		open:                     "",
+		status + orders + open: "gate.yaml:4:24: policies[2].access: is for requests of the routes of policies[1] too, if Envoy does not tell the route: " +
+			"put policies with the routes that are open first, and a strict one last",
+	} {
+		cfg, err := ParseConfig("gate.yaml", []byte("policies:\n"+policies))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, p := range cfg.Warnings() {
+			got += p.String()
+		}
+		if got != want {
+			t.Errorf("%s\ngot  %q\nwant %q", policies, got, want)
+		}
+	}
+}
+
 func TestWarningsOfProviders(t *testing.T) {
 	cfg, err := ParseConfig("gate.yaml", []byte(`issuers:
 - {issuer: "https://token.actions.githubusercontent.com", name: actions, audiences: [orders-api]}

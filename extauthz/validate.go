@@ -249,6 +249,7 @@ func (c *Config) findWarnings(f *faults) []Problem {
 	c.warnOfProviders(w)
 	warnOfTexts(w, "", reflect.ValueOf(c).Elem())
 	c.warnOfClaimNames(w)
+	c.warnOfUntoldRoutes(w)
 	all := -1 // the first policy that fits every request
 	for i := range c.Policies {
 		p := fieldPath("policies").index(i)
@@ -351,6 +352,25 @@ func (c *PolicyConfig) matchesAll() bool {
 	return len(c.Match) == 0 || slices.ContainsFunc(c.Match, func(m MatchConfig) bool {
 		return len(m.Hosts) == 0 && len(m.Methods) == 0 && len(m.Paths) == 0 && len(m.Routes) == 0
 	})
+}
+
+// warnOfUntoldRoutes looks for a policy that opens what one with routes is to guard,
+// as soon as a check does not tell its route: from another Envoy, or without
+// includeRouteMetadata.
+func (c *Config) warnOfUntoldRoutes(w *faults) {
+	guard := -1
+	for i := range c.Policies {
+		pc := &c.Policies[i]
+		open := pc.Access == AccessPublic || pc.Access == AccessOptional
+		switch {
+		case open && guard >= 0 && pc.matchesAll():
+			w.add(fieldPath("policies").index(i).field("access"),
+				"is for requests of the routes of policies[%d] too, if Envoy does not tell the route: put policies with the routes that are open first, and a strict one last", guard)
+			return
+		case !open && guard < 0 && slices.ContainsFunc(pc.Match, func(m MatchConfig) bool { return len(m.Routes) > 0 }):
+			guard = i
+		}
+	}
 }
 
 // areThese lists what there is to choose from, and not all of a long list.
