@@ -193,3 +193,20 @@ func TestParseRoute(t *testing.T) {
 		}
 	}
 }
+
+// Routes cost a check no memory.
+func TestRoutesAreReadWithoutAllocation(t *testing.T) {
+	wire, err := proto.Marshal(routedRequest(t, wholeRoutes[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wireRequest{}
+	allocs := testing.AllocsPerRun(100, func() {
+		if r, _ := w.read(wire); len(r.Routes) != 1 {
+			t.Fatal("no route")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}

@@ -72,7 +72,7 @@ The token itself is never printed.
 	flags.StringVar(&f.token, "token", "", "bearer token; better --token-file, since others can see a command line")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the bearer token, - for standard input")
 	flags.StringToStringVar(&f.request.Context, "context", nil, "Envoy's context extension KEY=VALUE, such as policy=NAME (repeatable)")
-	flags.StringArrayVar(&f.routes, "route", nil, "the request's route in Envoy Gateway, KIND/NAMESPACE/NAME")
+	flags.StringArrayVar(&f.routes, "route", nil, "the request's route in Envoy Gateway, KIND/NAMESPACE/NAME (repeatable)")
 	flags.StringVarP(&f.output, "output", "o", "text", "text or json")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for an answer, up to 10s with --config")
 	flags.Lookup("context").DefValue = "" // not "[]"
