@@ -147,6 +147,7 @@ func gateOfPage(t *testing.T, preset oidc.Preset, cfg *Config) (*Gate, func(chan
 	own := *cfg
 	own.Issuers = slices.Clone(cfg.Issuers[:1])
 	own.Issuers[0].JWKSFile, own.Issuers[0].JWKSURL, own.Issuers[0].DiscoveryURL, own.Issuers[0].HTTP = file, "", "", HTTPConfig{}
+	bePatient(&own)
 	gate, err := NewGate(&own, Options{Clock: func() time.Time { return time.Unix(1_800_000_060, 0) }})
 	if err != nil {
 		t.Fatal(err)

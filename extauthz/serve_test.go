@@ -288,7 +288,7 @@ policies: [{name: all, access: public}]
 			t.Errorf("Serve after a drain: %v", err)
 		}
 		d.ended <- nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Serve does not end")
 	}
 }

@@ -59,7 +59,7 @@ func (l *Lab) Decision() (d Decision, ok bool) {
 	select {
 	case d = <-l.decisions:
 		return d, true
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		return Decision{}, false
 	}
 }
