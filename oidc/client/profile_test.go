@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestAProfileForbids(t *testing.T) {
 		_, cfg := fapi(t)
 		tt.change(&cfg)
 		_, err := client.New(cfg)
-		if err == nil || !strings.Contains(err.Error(), "client: Profile fapi2-message-signing: "+tt.want) {
+		if err == nil || !slices.Contains(strings.Split(err.Error(), "\n"), "client: Profile fapi2-message-signing: "+tt.want) {
 			t.Errorf("%s:\ngot  %v\nwant %s", tt.rule, err, tt.want)
 		}
 	}
