@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Collections of test vectors that others keep. They are read from the folder
@@ -202,6 +205,48 @@ func TestCookbook(t *testing.T) {
 	}
 	if total < 60 {
 		t.Errorf("only %d vectors: the folder is not the cookbook", total)
+	}
+	y.done(total)
+}
+
+// The messages that the cookbook encrypts are opened, as far as their algorithms are
+// accepted. (They are no JWTs, so that only decryption is run.)
+func TestCookbookOfEncryption(t *testing.T) {
+	folder := filepath.Join(vectorsFolder(t), "cookbook")
+	const notForUs = "an algorithm that is not accepted: a shared key, a password, SHA-1 or RSA1_5"
+	y := newTally(t, reasons{
+		"jwe/5_[1236789].*": notForUs, "curve25519/ecdh-es": "X25519: no provider is known that uses it",
+	})
+	v := &Validator{store: newKeyStore(keyStoreConfig{clock: time.Now, logger: slog.New(slog.DiscardHandler)})}
+	total := 0
+	for _, name := range listVectors(t, folder) {
+		if !strings.HasPrefix(name, "jwe/") && name != "curve25519/ecdh-es.json" {
+			continue
+		}
+		var example struct {
+			Input struct {
+				Plaintext string
+				Alg       any
+				Key       json.RawMessage
+			}
+			Output struct{ Compact string }
+		}
+		readVectors(t, &example, folder, name)
+		if example.Output.Compact == "" { // in other forms only
+			continue
+		}
+		total++
+		var key jose.JSONWebKey
+		alg, _ := example.Input.Alg.(string)
+		var d *Decrypter
+		if err := json.Unmarshal(example.Input.Key, &key); err == nil {
+			d, _ = NewDecrypter(DecryptionKey{ID: key.KeyID, Algorithm: KeyAlgorithm(alg), Private: key.Key})
+		}
+		plain, err := v.decrypted(t.Context(), example.Output.Compact, d)
+		y.check(strings.TrimSuffix(name, ".json"), err == nil, true)
+		if err == nil && plain != example.Input.Plaintext {
+			t.Errorf("%s: the plaintext is %q", name, plain)
+		}
 	}
 	y.done(total)
 }
