@@ -36,6 +36,9 @@ func (t *turns) bound(most int) {
 	t.most.Store(int64(most))
 }
 
+// full reports whether one more would be sent away.
+func (t *turns) full() bool { return t.inside.Load() >= t.most.Load() }
+
 // take waits for a turn, at most until ctx ends. It says false if there is none
 // to be had, and else is followed by give.
 func (t *turns) take(ctx context.Context) bool {

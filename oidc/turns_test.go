@@ -116,6 +116,13 @@ func TestATokenTooManyIsRefusedAtOnce(t *testing.T) {
 	if _, err := v.Validate(t.Context(), cached, Requirement{}); err != nil {
 		t.Errorf("a cached token needs no turn: %v", err)
 	}
+	if _, err = v.Validate(t.Context(), "a.b.c", Requirement{}); ReasonOf(err) != Overloaded {
+		t.Errorf("a token that nobody has looked at: %v", err)
+	}
+	explained := Requirement{Explain: func(Step) {}}
+	if _, err = v.Validate(t.Context(), "a.b.c", explained); ReasonOf(err) != MalformedToken {
+		t.Errorf("a token that somebody wants explained is looked at: %v", err)
+	}
 	// The next configuration has room for two.
 	next, err := v.Next(Config{Issuers: []IssuerConfig{{Issuer: issuer.URL, Name: "main", Audiences: []string{"api"}}}, MaxVerifications: 2})
 	if err != nil {

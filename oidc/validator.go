@@ -587,6 +587,11 @@ func (v *Validator) verify(ctx context.Context, token string, req Requirement) (
 			}
 			return t, nil
 		}
+		// Under overload a look at each token would take the time that the others
+		// need. So even a bad one is not called bad then: nobody has looked.
+		if v.store.turns.full() {
+			return nil, &Error{Reason: Overloaded, Err: errCrowdedOut}
+		}
 	}
 	if !req.Deadline.IsZero() {
 		b := &budget{Context: ctx, until: req.Deadline}
