@@ -5,11 +5,13 @@ import "testing"
 func TestTheCollectorLeavesRoomWithinBounds(t *testing.T) {
 	for live, want := range map[uint64]int{
 		0:         400,
-		12 << 20:  400,
-		24 << 20:  200,
-		48 << 20:  100,
-		80 << 20:  60,
-		500 << 20: 60,
+		16 << 20:  400,
+		32 << 20:  200,
+		48 << 20:  133,
+		60 << 20:  100,
+		80 << 20:  50,
+		130 << 20: 50,
+		500 << 20: 50,
 	} {
 		if got := gcPercent(live); got != want {
 			t.Errorf("with %d MiB alive: %d %%, want %d", live>>20, got, want)
