@@ -37,6 +37,7 @@ const (
 	// kilobyte for each, as a rule, which the bounds do not count. A token of more
 	// elements in its lists is not kept, so that it cannot be much more.
 	tokensAtHand      = 4096
+	handSetSize       = 4
 	maxElementsAtHand = 64
 	// Caches of a few tokens are not divided: which of them was used longest ago
 	// is then exact.
@@ -67,26 +68,30 @@ type cacheCounters struct{ hits, misses atomic.Uint64 }
 // cacheShard is a part of the cache. Its lock is held for a few pointers only.
 type cacheShard struct {
 	mu     sync.Mutex
-	lru    *simplelru.LRU[digest, *cacheEntry] // guarded by mu
-	atHand []*cacheEntry                       // those with a Token, nil for a free place; guarded by mu
-	next   int                                 // place in atHand to be used next; guarded by mu
+	lru    *simplelru.LRU[digest, cacheEntry] // guarded by mu
+	atHand []handSet                          // guarded by mu
 }
 
-// cacheEntry is a verified token.
+// handSet is where the Tokens of some entries are. A token has its place in one of
+// them, by its digest, and takes it from the one that has had a place there longest.
+type handSet struct {
+	keys   [handSetSize]digest
+	tokens [handSetSize]*Token // nil for a free place
+	next   uint8               // the place to be taken next
+}
+
+// cacheEntry is a verified token. It lies in the list itself: with a hundred
+// thousand of them, each object more is work for the collector.
 type cacheEntry struct {
 	packed packedToken
 	by     *verification
 	expiry int64         // exp
 	at     int64         // when it was verified, in seconds since 1970
 	since  time.Duration // the same, since the cache began: no clock that is set moves it
-
-	token *Token // the same as packed, nil if it is not at hand; guarded by the shard's mu
-	place int32  // in atHand, if token is there; guarded by the shard's mu
-	gone  bool   // from the cache; guarded by the shard's mu
 }
 
 // size is about what e takes in memory, but for what is at hand.
-func (e *cacheEntry) size() int64 { return entryOverhead + int64(len(e.packed)) }
+func (e cacheEntry) size() int64 { return entryOverhead + int64(len(e.packed)) }
 
 // verification is by what a token was verified. All tokens that were verified by
 // the same share it. An issuer's pointer stands for its configuration: any change
@@ -122,10 +127,10 @@ func newDividedCache(cfg CacheConfig, counters *cacheCounters, now time.Time, sh
 	c := &tokenCache{cacheCounters: counters, bounds: cfg, began: now, shards: make([]cacheShard, shards)}
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.atHand = make([]*cacheEntry, max(1, min(cfg.MaxEntries, tokensAtHand)/shards))
+		s.atHand = make([]handSet, max(1, min(cfg.MaxEntries, tokensAtHand)/shards/handSetSize))
 		// The error is for sizes that are not positive. All that leaves the shard
 		// comes by the function, since room is made before an entry is added.
-		s.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(_ digest, e *cacheEntry) { c.left(s, e) })
+		s.lru, _ = simplelru.NewLRU(cfg.MaxEntries, func(key digest, e cacheEntry) { c.left(s, key, e) })
 	}
 	return c
 }
@@ -144,7 +149,7 @@ func (c *tokenCache) get(key digest, now time.Time, v *Validator) (*Token, *issu
 	e, found := s.lru.Get(key)
 	var token *Token
 	if found {
-		token = e.token
+		token = s.hand(key)
 	}
 	s.mu.Unlock()
 	if !found || e.by.epoch != v.epoch && !v.has(e.by.issuer) || !e.believable(now, now.Sub(c.began)) {
@@ -153,7 +158,7 @@ func (c *tokenCache) get(key digest, now time.Time, v *Validator) (*Token, *issu
 	}
 	c.hits.Add(1)
 	if token == nil {
-		token = s.hand(e)
+		token = s.take(key, &e)
 	}
 	return token, e.by.issuer
 }
@@ -171,38 +176,53 @@ func (e *cacheEntry) believable(now time.Time, since time.Duration) bool {
 	return usable && generation == e.by.generation
 }
 
-// hand returns the entry's token, and keeps it at hand in the place of another
-// one's.
-func (s *cacheShard) hand(e *cacheEntry) *Token {
+// setOf returns where the token of that digest may be.
+func (s *cacheShard) setOf(key digest) *handSet {
+	return &s.atHand[(int(key[1])|int(key[2])<<8)%len(s.atHand)]
+}
+
+// hand returns a token that is at hand, nil if it is not. It is called with mu held.
+func (s *cacheShard) hand(key digest) *Token {
+	set := s.setOf(key)
+	for i := range set.keys {
+		if set.tokens[i] != nil && set.keys[i] == key {
+			return set.tokens[i]
+		}
+	}
+	return nil
+}
+
+// take unpacks the token of an entry and has it at hand from now on, if the entry is
+// still there.
+func (s *cacheShard) take(key digest, e *cacheEntry) *Token {
 	token := e.packed.unpack(e.by.issuer, e.expiry)
 	if e.packed.elements() > maxElementsAtHand {
 		return token
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case e.gone:
+	now, found := s.lru.Peek(key)
+	if !found || now.by != e.by || now.since != e.since { // gone, or verified anew
 		return token
-	case e.token != nil: // meanwhile
-		return e.token
 	}
-	if other := s.atHand[s.next]; other != nil {
-		other.token = nil
+	if own := s.hand(key); own != nil { // meanwhile
+		return own
 	}
-	s.atHand[s.next] = e
-	e.token, e.place = token, int32(s.next) //nolint:gosec // below tokensAtHand
-	s.next = (s.next + 1) % len(s.atHand)
+	set := s.setOf(key)
+	set.keys[set.next], set.tokens[set.next] = key, token
+	set.next = (set.next + 1) % handSetSize
 	return token
 }
 
 // left is told of each entry that leaves a shard, with its lock held.
-func (c *tokenCache) left(s *cacheShard, e *cacheEntry) {
+func (c *tokenCache) left(s *cacheShard, key digest, e cacheEntry) {
 	c.entries.Add(-1)
 	c.bytes.Add(-e.size())
-	e.gone = true
-	if e.token != nil {
-		e.token = nil
-		s.atHand[e.place] = nil
+	set := s.setOf(key)
+	for i := range set.keys {
+		if set.keys[i] == key {
+			set.tokens[i] = nil
+		}
 	}
 }
 
@@ -212,7 +232,7 @@ func (c *tokenCache) put(key digest, t *Token, by *verification, at time.Time) {
 		return
 	}
 	packed, ok := t.pack(by.issuer)
-	e := &cacheEntry{packed: packed, by: by, expiry: t.Expiry.Unix(), at: at.Unix(), since: at.Sub(c.began)}
+	e := cacheEntry{packed: packed, by: by, expiry: t.Expiry.Unix(), at: at.Unix(), since: at.Sub(c.began)}
 	if !ok || e.size() > c.bounds.MaxBytes {
 		return
 	}

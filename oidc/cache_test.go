@@ -159,7 +159,7 @@ func FuzzPackedToken(f *testing.F) {
 func TestSizeOfAnEntry(t *testing.T) {
 	size := func(tok *Token) int64 {
 		packed, _ := tok.pack(newTestIssuer(""))
-		return (&cacheEntry{packed: packed}).size()
+		return cacheEntry{packed: packed}.size()
 	}
 	empty := size(&Token{})
 	if want := int64(256 + 17 + 6*4); empty != want {
@@ -366,39 +366,52 @@ func TestWhatIsKeptWithATokenGoesWithIt(t *testing.T) {
 	if fresh.Kept() != nil {
 		t.Error("something is kept with a token that is in no cache")
 	}
-	c := newDividedCache(CacheConfig{MaxEntries: 3, MaxBytes: 1 << 20}, &cacheCounters{}, newEpoch(), 1)
+	const more = handSetSize + 1
+	c := newDividedCache(CacheConfig{MaxEntries: more + 1, MaxBytes: 1 << 20}, &cacheCounters{}, newEpoch(), 1)
 	s := &c.shards[0]
 	s.atHand = s.atHand[:1]
-	entry := func(i int) *cacheEntry {
+	take := func(i int) *Token {
 		e, _ := s.lru.Peek(inShard(0, i))
-		return e
+		return s.take(inShard(0, i), &e)
 	}
-	for i := range 3 {
+	atHand := func(i int) *Token { return s.hand(inShard(0, i)) }
+	for i := range more {
 		c.put(inShard(0, i), tokenOf(t, 10), verifiedBy(""), newEpoch())
 	}
-	first := s.hand(entry(0))
+	first := take(0)
 	first.Keep(1)
 	first.Keep("one")
-	if s.hand(entry(0)) != first || first.Kept() != "one" {
+	if take(0) != first || atHand(0) != first || first.Kept() != "one" {
 		t.Error("the token at hand is another one, or what was kept with it is")
 	}
-	second := s.hand(entry(1)) // takes the place
-	if entry(0).token != nil || second.Kept() != nil || first.Kept() != "one" {
-		t.Error("the first token is still at hand, or what was kept with it is with the second, or lost for who has it")
+	for i := 1; i < more; i++ { // the last one takes the place of the first
+		if atHand(0) != first {
+			t.Errorf("the first token had to go for number %d", i)
+		}
+		if tok := take(i); tok.Kept() != nil || atHand(i) != tok {
+			t.Errorf("token %d: %v is kept with it", i, tok.Kept())
+		}
 	}
-	e := entry(1)
-	c.put(inShard(0, 1), tokenOf(t, 10), verifiedBy(""), newEpoch())
-	if err := c.check(); err != nil || e.token != nil || !e.gone {
-		t.Errorf("%v; or an entry that was replaced is still at hand", err)
+	if atHand(0) != nil || first.Kept() != "one" {
+		t.Error("the first token is still at hand, or what was kept with it is lost for who has it")
 	}
-	if s.hand(e); s.atHand[0] != nil {
-		t.Error("an entry that is gone has a place")
+	e, _ := s.lru.Peek(inShard(0, 1))
+	c.put(inShard(0, 1), tokenOf(t, 20), verifiedBy(""), newEpoch())
+	if err := c.check(); err != nil || atHand(1) != nil {
+		t.Errorf("%v; or the token of an entry that was replaced is still at hand", err)
+	}
+	if s.take(inShard(0, 1), &e); atHand(1) != nil {
+		t.Error("the token of an entry that was replaced is at hand again")
+	}
+	s.lru.Remove(inShard(0, 1))
+	if s.take(inShard(0, 1), &e); atHand(1) != nil {
+		t.Error("the token of an entry that is gone is at hand")
 	}
 	for elements, want := range map[int]bool{maxElementsAtHand: true, maxElementsAtHand + 1: false} {
 		many := tokenOf(t, 10)
 		many.Scopes, many.Roles = make([]string, elements-1), make([]string, 1)
 		c.put(inShard(0, 1), many, verifiedBy(""), newEpoch())
-		if s.hand(entry(1)); (entry(1).token != nil) != want {
+		if take(1); (atHand(1) != nil) != want {
 			t.Errorf("a token with %d elements is at hand: %t", elements, !want)
 		}
 	}

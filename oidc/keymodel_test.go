@@ -404,30 +404,27 @@ func (c *tokenCache) check() error {
 	entries, bytes := 0, int64(0)
 	for i := range c.shards {
 		s := &c.shards[i]
-		atHand := 0
 		for _, key := range s.lru.Keys() {
 			e, _ := s.lru.Peek(key)
-			if c.shard(key) != i || e.gone {
-				return errors.New("an entry is in another shard than its own, or gone")
-			}
-			if e.token != nil {
-				atHand++
-				if s.atHand[e.place] != e {
-					return errors.New("an entry whose token is at hand has not its place")
-				}
-				if fresh := e.packed.unpack(e.by.issuer, e.expiry); !sameToken(fresh, e.token) {
-					return fmt.Errorf("a token at hand is %+v and packed %+v", e.token, fresh)
-				}
+			if c.shard(key) != i {
+				return errors.New("an entry is in another shard than its own")
 			}
 			bytes += e.size()
 		}
-		for _, e := range s.atHand {
-			if e != nil {
-				atHand--
+		for j := range s.atHand {
+			set := &s.atHand[j]
+			for place, tok := range set.tokens {
+				if tok == nil {
+					continue
+				}
+				e, found := s.lru.Peek(set.keys[place])
+				if !found || s.setOf(set.keys[place]) != set || s.hand(set.keys[place]) != tok {
+					return errors.New("a token is at hand that is not in the cache, or twice, or not where it is looked for")
+				}
+				if fresh := e.packed.unpack(e.by.issuer, e.expiry); !sameToken(fresh, tok) {
+					return fmt.Errorf("a token at hand is %+v and packed %+v", tok, fresh)
+				}
 			}
-		}
-		if atHand != 0 {
-			return errors.New("an entry has a place at hand and is not there")
 		}
 		entries += s.lru.Len()
 	}
