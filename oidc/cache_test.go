@@ -230,9 +230,57 @@ func TestCacheBoundsAreExact(t *testing.T) {
 	if c := newTokenCache(CacheConfig{MaxEntries: 1, MaxBytes: 1}, &cacheCounters{}, newEpoch()); c == nil {
 		t.Error("a cache of one entry and one byte is off: it would count no misses")
 	}
-	for entries, shards := range map[int]int{1: 1, 1023: 1, 1024: 16, 100_000: 16} {
-		if c := newTokenCache(CacheConfig{entries, 1}, &cacheCounters{}, newEpoch()); len(c.shards) != shards {
-			t.Errorf("a cache of %d entries has %d shards, want %d", entries, len(c.shards), shards)
+	for entries, want := range map[int]struct{ shards, sets int }{1: {1, 1}, 10: {1, 2}, 1023: {1, 255}, 1024: {16, 16}, 100_000: {16, 64}} {
+		c := newTokenCache(CacheConfig{entries, 1}, &cacheCounters{}, newEpoch())
+		if sets := len(c.shards[0].atHand); len(c.shards) != want.shards || sets != want.sets {
+			t.Errorf("a cache of %d entries has %d shards with %d sets each, want %+v", entries, len(c.shards), sets, want)
+		}
+	}
+}
+
+func TestWhatIsPutInAgainTakesNoOthersPlace(t *testing.T) {
+	c := newDividedCache(CacheConfig{MaxEntries: 2, MaxBytes: 1 << 20}, &cacheCounters{}, newEpoch(), 1)
+	fill(t, c, 600, 600)
+	c.put(inShard(0, 1), tokenOf(t, 100), verifiedBy(""), newEpoch())
+	if !c.shards[0].lru.Contains(inShard(0, 0)) || c.stats().Entries != 2 {
+		t.Errorf("%+v, and the other one had to go", c.stats())
+	}
+}
+
+func TestTokensThatCannotBePackedAreNotCached(t *testing.T) {
+	c := newTokenCache(CacheConfig{MaxEntries: 2, MaxBytes: 1 << 30}, &cacheCounters{}, newEpoch())
+	c.put(inShard(0, 0), &Token{Roles: make([]string, 1<<16)}, verifiedBy(""), newEpoch())
+	if s := c.stats(); s != (CacheStats{}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// All the room may be taken by tokens that other requests are just adding.
+func TestWithoutRoomNothingIsCached(t *testing.T) {
+	c := newDividedCache(CacheConfig{MaxEntries: 1, MaxBytes: 1 << 20}, &cacheCounters{}, newEpoch(), 2)
+	if !c.reserve(600) {
+		t.Fatal("no room in an empty cache")
+	}
+	fill(t, c, 600)
+	if s := c.stats(); c.shards[0].lru.Len() != 0 || s.Entries != 1 || s.Bytes != 600 {
+		t.Errorf("%+v: something was put in where there was no room", s)
+	}
+}
+
+// A token is believed for five minutes after it was verified, however long the cache
+// was there before.
+func TestTheLifeOfAnEntryIsItsOwn(t *testing.T) {
+	store := newKeyStore(keyStoreConfig{clock: newEpoch})
+	defer store.close()
+	keys := &issuerKeys{store: store}
+	keys.snap.Store(&keySnapshot{generation: 1, fetchedAt: newEpoch()})
+	v := &Validator{epoch: 1}
+	c := newTokenCache(CacheConfig{MaxEntries: 2, MaxBytes: 1 << 20}, &cacheCounters{}, newEpoch())
+	verified := newEpoch().Add(4 * time.Minute)
+	c.put(inShard(0, 0), tokenOf(t, 10), &verification{newTestIssuer(""), keys, 1, 1}, verified)
+	for after, want := range map[time.Duration]bool{0: true, 2 * time.Minute: true, maxCacheLife - 1: true, maxCacheLife: false} {
+		if got, _ := c.get(inShard(0, 0), verified.Add(after), v); (got != nil) != want {
+			t.Errorf("%s after it was verified: believed %t", after, !want)
 		}
 	}
 }
@@ -375,8 +423,9 @@ func TestWhatIsKeptWithATokenGoesWithIt(t *testing.T) {
 		return s.take(inShard(0, i), &e)
 	}
 	atHand := func(i int) *Token { return s.hand(inShard(0, i)) }
+	by := verifiedBy("")
 	for i := range more {
-		c.put(inShard(0, i), tokenOf(t, 10), verifiedBy(""), newEpoch())
+		c.put(inShard(0, i), tokenOf(t, 10), by, newEpoch())
 	}
 	first := take(0)
 	first.Keep(1)
@@ -396,9 +445,9 @@ func TestWhatIsKeptWithATokenGoesWithIt(t *testing.T) {
 		t.Error("the first token is still at hand, or what was kept with it is lost for who has it")
 	}
 	e, _ := s.lru.Peek(inShard(0, 1))
-	c.put(inShard(0, 1), tokenOf(t, 20), verifiedBy(""), newEpoch())
-	if err := c.check(); err != nil || atHand(1) != nil {
-		t.Errorf("%v; or the token of an entry that was replaced is still at hand", err)
+	c.put(inShard(0, 1), tokenOf(t, 20), by, newEpoch().Add(time.Second))
+	if err := c.check(); err != nil || atHand(1) != nil || atHand(2) == nil {
+		t.Errorf("%v; or the token of an entry that was replaced is still at hand, or another one is not", err)
 	}
 	if s.take(inShard(0, 1), &e); atHand(1) != nil {
 		t.Error("the token of an entry that was replaced is at hand again")

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -234,6 +235,47 @@ func TestRequestsShareASignatureAndNothingElse(t *testing.T) {
 			t.Error("a token that was verified with the keys of before is believed with those of after")
 		}
 	})
+}
+
+// What is no access token has no digest here, and is compared for itself.
+func TestMessagesShareNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := fixedValidator(t, setText(exampleSet(t)...), differentialTime, IssuerConfig{Issuer: differentialIssuer, Audiences: []string{"api"}})
+		defer v.Close()
+		v.store.turns = &turns{work: make(chan struct{}, 2)}
+		v.store.turns.bound(2)
+		keys := v.issuers[0].keys
+		hint := keyHint{alg: ES256, kid: exampleKIDs[ES256], hasKID: true}
+		hold, first := make(chan struct{}), make(chan Reason, 1)
+		go func() {
+			_, reason, _ := keys.verify(t.Context(), hint, func(crypto.PublicKey) bool { <-hold; return true }, nil)
+			first <- reason
+		}()
+		synctest.Wait()
+		if _, reason, _ := keys.verify(t.Context(), hint, func(crypto.PublicKey) bool { return false }, nil); reason != BadSignature {
+			t.Errorf("another message beside it: %q", reason)
+		}
+		close(hold)
+		if reason := <-first; reason != "" {
+			t.Errorf("the first message: %q", reason)
+		}
+	})
+}
+
+func TestTokensShareByWhatTheyWereVerified(t *testing.T) {
+	k := &issuerKeys{}
+	first := k.verification(verification{keys: k, generation: 1, epoch: 1})
+	if k.verification(verification{keys: k, generation: 1, epoch: 1}) != first {
+		t.Error("the same twice")
+	}
+	for _, other := range []verification{{keys: k, generation: 2, epoch: 1}, {keys: k, generation: 1, epoch: 2}, {keys: k, generation: 1, epoch: 1, issuer: &issuer{}}} {
+		if got := k.verification(other); *got != other {
+			t.Errorf("%+v, want %+v", got, other)
+		}
+	}
+	if *first != (verification{keys: k, generation: 1, epoch: 1}) {
+		t.Error("it was changed")
+	}
 }
 
 func TestABudgetCostsNothingUntilSomebodyWaits(t *testing.T) {
