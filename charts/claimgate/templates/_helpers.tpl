@@ -145,6 +145,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas is %d, more than maxReplicas, %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- end -}}
+{{- if and .Values.istio.authorizationPolicy.enabled (not .Values.istio.authorizationPolicy.rules) -}}
+{{- fail "istio.authorizationPolicy.rules is empty, so that nothing would be checked: write [{}] for all requests" -}}
+{{- end -}}
 {{- if and .Values.istio.envoyFilter.enabled (not .Values.istio.authorizationPolicy.enabled) -}}
 {{- fail "istio.envoyFilter patches the filter that istio.authorizationPolicy makes: enable both, or apply envoy-config/istio by hand" -}}
 {{- end -}}

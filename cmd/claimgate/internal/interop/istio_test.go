@@ -572,6 +572,18 @@ func TestIstio(t *testing.T) {
 		m.gateway.wantSoon(t, allowed)
 		m.sidecar.wantSoon(t, allowed)
 	})
+	t.Run("without a gate nobody gets in, even where the provider fails open", func(t *testing.T) {
+		m.gate.stop()
+		m.writeConfig(t, "failOpen: false", "failOpen: true")
+		for _, p := range []*proxy{m.gateway, m.sidecar} {
+			p.wantSoon(t, asked{path: "/orders/7", headers: forged(alice), status: 403, body: denied})
+		}
+		m.writeConfig(t)
+		m.gateway.wantSoon(t, asked{path: "/orders/7", headers: forged(alice), status: 503})
+		m.gate.up(t)
+		m.gateway.wantSoon(t, allowed)
+		m.sidecar.wantSoon(t, allowed)
+	})
 	t.Run("a gate outside of the mesh is asked with the certificates of both sides", func(t *testing.T) {
 		m.gate.stop()
 		outside := m.startOutside(t)

@@ -63,7 +63,7 @@ func (a *agent) StreamSecrets(stream secretv3.SecretDiscoveryService_StreamSecre
 	for {
 		request, err := stream.Recv()
 		if err != nil {
-			return nil // the proxy has gone
+			return err // the proxy has gone
 		}
 		if id := request.GetNode().GetId(); id != "" {
 			node = id
