@@ -53,6 +53,7 @@ func TestABoundTokenNeedsItsProofs(t *testing.T) {
 		{"another certificate", members{"x5t#S256": x5t}, oidc.Proof{CertSHA256: other[:]}, "binding_mismatch (cnf): the token is bound to another certificate"},
 		{"a part of the certificate's hash", members{"x5t#S256": x5t}, oidc.Proof{CertSHA256: cert[:31]}, "binding_mismatch (cnf): the token is bound to another certificate"},
 		{"a hash of nothing", members{"x5t#S256": x5t}, oidc.Proof{CertSHA256: []byte{}}, "binding_mismatch (cnf): the token is bound to another certificate"},
+		{"a hash of another length, the same", members{"x5t#S256": "YWJj"}, oidc.Proof{CertSHA256: []byte("abc")}, "binding_mismatch (cnf): the token is bound to another certificate"},
 		{"a padded hash", members{"x5t#S256": x5t + "="}, oidc.Proof{CertSHA256: cert[:]}, "binding_mismatch (cnf): the token is bound to another certificate"},
 		{"a certificate, under DPoP", members{"x5t#S256": x5t}, oidc.Proof{CertSHA256: cert[:], DPoP: dpop}, "binding_mismatch (cnf): the token came by the scheme DPoP, and is not bound to a key"},
 		{"both", members{"jkt": jkt, "x5t#S256": x5t}, oidc.Proof{CertSHA256: cert[:], DPoP: good}, ""},
@@ -116,5 +117,37 @@ func TestAProofIsAskedForEachTime(t *testing.T) {
 	c.add(2 * oidctest.Lifetime)
 	if _, err := v.Validate(t.Context(), token, req); oidc.ReasonOf(err) != oidc.Expired || asked != 3 {
 		t.Errorf("%v, asked %d times", err, asked)
+	}
+}
+
+// An operator who asks why sees what the token is bound by.
+func TestTheBindingIsExplained(t *testing.T) {
+	c := newClock()
+	issuer := newIssuer(t, c)
+	v := newValidator(t, issuer, c, nil)
+	cert := sha256.Sum256([]byte("a certificate"))
+	x5t := base64.RawURLEncoding.EncodeToString(cert[:])
+	good := func(context.Context, string, string) error { return nil }
+	type members = map[string]any
+	for _, tt := range []struct {
+		cnf   members
+		proof oidc.Proof
+		want  oidc.Step
+	}{
+		{nil, oidc.Proof{}, oidc.Step{Name: "binding", OK: true, Detail: "the token is not bound to a key (no cnf)"}},
+		{members{"jkt": "x"}, oidc.Proof{DPoP: good}, oidc.Step{Name: "binding", OK: true, Detail: "the token is bound by jkt, and that is proven"}},
+		{members{"x5t#S256": x5t}, oidc.Proof{CertSHA256: cert[:]}, oidc.Step{Name: "binding", OK: true, Detail: "the token is bound by x5t#S256, and that is proven"}},
+		{members{"jkt": "x", "x5t#S256": x5t}, oidc.Proof{DPoP: good, CertSHA256: cert[:]}, oidc.Step{Name: "binding", OK: true, Detail: "the token is bound by jkt and x5t#S256, and that is proven"}},
+		{members{"jkt": "x"}, oidc.Proof{}, oidc.Step{Name: "binding", OK: false, Detail: "proof_missing (cnf): the token is bound to a key, and came without a DPoP proof"}},
+	} {
+		claims := members{}
+		if tt.cnf != nil {
+			claims["cnf"] = tt.cnf
+		}
+		var last oidc.Step
+		_, err := v.Validate(t.Context(), issuer.Token(claims), oidc.Requirement{Proof: tt.proof, Explain: func(s oidc.Step) { last = s }})
+		if last != tt.want || (err == nil) != tt.want.OK {
+			t.Errorf("%v: %+v, %v", tt.cnf, last, err)
+		}
 	}
 }

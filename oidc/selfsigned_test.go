@@ -73,6 +73,8 @@ func TestSelfSignedTokensAreHeldToTheirRules(t *testing.T) {
 		}
 		return errors.New("checked")
 	}
+	passing := proofRules()
+	passing.Check = func(oidc.SelfSigned) error { return nil }
 	for _, tt := range []struct {
 		rule  string
 		text  string
@@ -95,16 +97,24 @@ func TestSelfSignedTokensAreHeldToTheirRules(t *testing.T) {
 		{"a private key", sign(with(map[string]any{"d": "AA"})), proofRules(), "the header's jwk: has private members"},
 		{"a key for encryption", sign(with(map[string]any{"use": "enc"})), proofRules(), "the header's jwk: use is not sig"},
 		{"claims that are refused, though the signature is bad too", sign(nil, oidctest.Forged()), checked, "checked"},
+		{"claims that pass", good, passing, ""},
+		{"claims that pass, and a bad signature", sign(nil, oidctest.Forged()), passing, "the signature is not one of the header's jwk"},
 		{"a bad signature", sign(nil, oidctest.Forged()), proofRules(), "the signature is not one of the header's jwk"},
 		{"no signature", good[:strings.LastIndex(good, ".")+1], proofRules(), "the signature is not one of the header's jwk"},
 		{"another spelling", good + "=", proofRules(), "a segment is not strict base64url"},
+		{"a header that is no base64url", "!" + good, proofRules(), "a segment is not strict base64url"},
+		{"claims that are no base64url", strings.Replace(good, ".", ".!", 1), proofRules(), "a segment is not strict base64url"},
 		{"claims that are no object", sign(nil, oidctest.RawClaims([]byte("[]"))), proofRules(), "not a JSON object"},
 		{"a header that is no object", sign(nil, oidctest.RawHeader([]byte("[]"))), proofRules(), "not a JSON object"},
 		{"a number that go-jose cannot read", sign(nil, oidctest.RawHeader([]byte(`{"typ":"dpop+jwt","alg":"ES256","x":1e999,"jwk":`+mustText(t, jwk)+`}`))), proofRules(), "a header parameter is a number out of range, or a nonce that is no string"},
 	} {
 		got := ""
-		if _, err := oidc.VerifySelfSigned(tt.text, tt.rules); err != nil {
+		s, err := oidc.VerifySelfSigned(tt.text, tt.rules)
+		if err != nil {
 			got = err.Error()
+		}
+		if (s.Thumbprint == "") != (err != nil) {
+			t.Errorf("%s: the thumbprint is %q", tt.rule, s.Thumbprint)
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.rule, got, tt.want)

@@ -34,6 +34,12 @@ func TestStepUp(t *testing.T) {
 		{"a string", recent, claims{"auth_time": "1800000000"}, false},
 		{"negative", recent, claims{"auth_time": -1}, false},
 		{"beyond all time", recent, claims{"auth_time": 1e300}, false},
+		{"no acr, and an empty one would do", oidc.StepUp{ACRValues: []string{""}}, claims{}, false},
+		{"acr is null, and an empty one would do", oidc.StepUp{ACRValues: []string{""}}, claims{"acr": nil}, false},
+		{"a number that is written like a value", oidc.StepUp{ACRValues: []string{"2"}}, claims{"acr": 2}, false},
+		{"no auth_time, whatever the age may be", oidc.StepUp{MaxAge: 200 * 365 * 24 * time.Hour}, claims{}, false},
+		{"negative, whatever the age may be", oidc.StepUp{MaxAge: 200 * 365 * 24 * time.Hour}, claims{"auth_time": -1}, false},
+		{"now, to the nanosecond", oidc.StepUp{MaxAge: 1}, claims{"auth_time": now - 1}, false},
 		{"both, one met", oidc.StepUp{ACRValues: gold.ACRValues, MaxAge: time.Minute}, claims{"acr": "gold", "auth_time": now - 61}, false},
 	} {
 		token, err := v.Validate(t.Context(), issuer.Token(tt.claims), oidc.Requirement{})
