@@ -163,6 +163,9 @@ policies:
 	t.Run("a login that needs a page is refused where there may be none", k.clientIsRefused)
 	t.Run("a login that is bound to a DPoP key", k.clientHasDPoP)
 	t.Run("a signed request and its signed answer, by a client with a key", k.clientSigns)
+	t.Run("a service's client, by each way of authentication", k.clientAuthenticates)
+	t.Run("a token in exchange for a user's", k.clientExchangesTokens)
+	t.Run("a device", k.clientIsADevice)
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &k.server, map[string]string{
 			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience",

@@ -6,15 +6,17 @@
 // nonces. Whoever logs in is who they say.
 import fs from 'node:fs';
 import https from 'node:https';
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 
-const { PORT, KEYS, TLS_CERT, TLS_KEY, CLIENT_KEYS, DPOP_NONCE } = process.env;
+const { PORT, KEYS, TLS_CERT, TLS_KEY, CLIENT_KEYS, MACHINE_KEYS, DPOP_NONCE } = process.env;
 const issuer = `https://127.0.0.1:${PORT}`;
 const jwks = JSON.parse(fs.readFileSync(CLIENT_KEYS, 'utf8'));
 const redirect_uris = ['https://shop.example.com/callback'];
 const grant_types = ['authorization_code', 'refresh_token', 'client_credentials'];
 const all = { redirect_uris, grant_types };
 const orders = 'https://orders.example.com';
+const service = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [], client_secret: 'a-secret-of-more-than-32-bytes: & + %' };
+const ciba = 'urn:openid:params:grant-type:ciba';
 
 const provider = new Provider(issuer, {
   jwks: JSON.parse(fs.readFileSync(KEYS, 'utf8')),
@@ -29,9 +31,20 @@ const provider = new Provider(issuer, {
     { ...all, client_id: 'bank', jwks, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256',
       require_pushed_authorization_requests: true, require_signed_request_object: true, request_object_signing_alg: 'ES256',
       id_token_signed_response_alg: 'ES256', authorization_signed_response_alg: 'ES256', dpop_bound_access_tokens: true },
+    { ...service, client_id: 'basic' },
+    { ...service, client_id: 'post', token_endpoint_auth_method: 'client_secret_post' },
+    { ...service, client_id: 'hmac', token_endpoint_auth_method: 'client_secret_jwt', token_endpoint_auth_signing_alg: 'HS256' },
+    { ...service, client_id: 'key', token_endpoint_auth_method: 'private_key_jwt', jwks },
+    ...(MACHINE_KEYS ? [{ ...service, client_id: 'machine', token_endpoint_auth_method: 'self_signed_tls_client_auth',
+      jwks: JSON.parse(MACHINE_KEYS), tls_client_certificate_bound_access_tokens: true }] : []),
+    { client_id: 'tv', token_endpoint_auth_method: 'none', grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
+      redirect_uris: [], response_types: [] },
+    { ...service, client_id: 'phone', grant_types: [ciba], backchannel_token_delivery_mode: 'poll' },
   ],
   enabledJWA: { idTokenEncryptionAlgValues: ['ECDH-ES+A256KW', 'RSA-OAEP-256'] },
-  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'self_signed_tls_client_auth', 'none'],
+  // Another name of the same endpoint, so that a test can tell.
+  discovery: { mtls_endpoint_aliases: { token_endpoint: `${issuer}/token?certificate=1` } },
   scopes: ['openid', 'offline_access', 'orders.read'],
   claims: { openid: ['sub'], acr: null, auth_time: null },
   acrValues: ['gold'],
@@ -41,6 +54,32 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      selfSignedTlsClientAuth: true,
+      getCertificate: (ctx) => ctx.req.socket.getPeerX509Certificate(),
+    },
+    ciba: {
+      enabled: true,
+      deliveryModes: ['poll'],
+      processLoginHint: async (ctx, hint) => (hint === 'nobody' ? undefined : hint),
+      validateBindingMessage: async () => {},
+      validateRequestContext: async () => {},
+      verifyUserCode: async () => {},
+      // The user answers at once; mallory refuses.
+      triggerAuthenticationDevice: async (ctx, request, account, client) => {
+        if (account.accountId === 'mallory') {
+          await provider.backchannelResult(request, new errors.AccessDenied());
+          return;
+        }
+        const grant = new provider.Grant({ clientId: client.clientId, accountId: account.accountId });
+        grant.addOIDCScope('openid');
+        await grant.save();
+        await provider.backchannelResult(request, grant);
+      },
+    },
     pushedAuthorizationRequests: { enabled: true },
     requestObjects: { enabled: true },
     jwtResponseModes: { enabled: true },
