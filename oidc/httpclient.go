@@ -82,6 +82,8 @@ func withoutRedirects(c *http.Client) *http.Client {
 // Unlike them it keeps connections, and shows the client certificate to every
 // server that asks for one.
 //
+// A Client's own timeout counts if Timeout is zero.
+//
 // Files are looked at before each request, and read again if they changed. A
 // file that cannot be used fails the request. [FetchResultOf] tells what these rules
 // refused.
@@ -89,18 +91,15 @@ func (c HTTPConfig) NewClient(insecure bool) (*http.Client, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("oidc: %w", err)
 	}
-	timeout := cmp.Or(c.Timeout, defaultFetchTimeout)
 	if c.Client != nil {
 		own := withoutRedirects(c.Client)
-		if own.Timeout == 0 || own.Timeout > timeout {
-			own.Timeout = timeout
-		}
+		own.Timeout = cmp.Or(c.Timeout, own.Timeout, defaultFetchTimeout)
 		return own, nil
 	}
 	t := &clientTransport{cfg: c, insecure: insecure}
 	t.proxy, _ = parseProxyURL(c.ProxyURL) // checked; "" is none
 	own := withoutRedirects(&http.Client{Transport: t})
-	own.Timeout = timeout
+	own.Timeout = cmp.Or(c.Timeout, defaultFetchTimeout)
 	return own, nil
 }
 

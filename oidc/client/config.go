@@ -72,8 +72,9 @@ type Config struct {
 	// The bearer token is for metadata and keys only.
 	HTTP oidc.HTTPConfig
 	// HTTPClient makes the requests in place of one made from HTTP. It is never
-	// changed: a copy is used that follows no redirects and has no cookies. With it
-	// of HTTP only Timeout and BearerTokenFile may be set.
+	// changed: a copy is used that follows no redirects and has no cookies, and ends
+	// requests by HTTP.Timeout, by its own timeout, or after 10 s. With it of HTTP only
+	// Timeout and BearerTokenFile may be set.
 	HTTPClient *http.Client
 	// EndpointHosts are the hosts, with the port if it is in the URL, that endpoints
 	// may be on; nil means any that the metadata names over https.
@@ -131,8 +132,10 @@ func New(cfg Config) (*Client, error) {
 	if c.logger == nil {
 		c.logger = slog.New(slog.DiscardHandler)
 	}
-	c.cfg.HTTP.Timeout = cmp.Or(cfg.HTTP.Timeout, defaultTimeout)
 	c.cfg.HTTP.Client = cmp.Or(cfg.HTTPClient, cfg.HTTP.Client)
+	if own := c.cfg.HTTP.Client; own == nil || own.Timeout == 0 {
+		c.cfg.HTTP.Timeout = cmp.Or(cfg.HTTP.Timeout, defaultTimeout)
+	}
 
 	var faults []error
 	fault := func(format string, args ...any) {
@@ -217,7 +220,7 @@ func (c *Client) findProvider() []error {
 		var err error
 		if c.source, err = oidc.NewMetadataSource(oidc.MetadataConfig{
 			Issuer: cfg.Issuer, DiscoveryURL: cfg.DiscoveryURL, HTTP: cfg.HTTP, Insecure: cfg.Insecure,
-			Clock: cfg.Clock, OnFetch: cfg.OnFetch,
+			Clock: cfg.Clock, OnFetch: c.onFetch,
 		}); err != nil {
 			return []error{err}
 		}
@@ -263,6 +266,17 @@ func (c *Client) findProvider() []error {
 		return []error{err}
 	}
 	return nil
+}
+
+// onFetch tells of a fetch of metadata. Its failure is nobody's error while the last
+// good document holds.
+func (c *Client) onFetch(e oidc.FetchEvent) {
+	if e.Err != nil {
+		c.logger.Warn("the provider's metadata could not be fetched", slog.String("url", e.URL), slog.String("error", e.Err.Error()))
+	}
+	if c.cfg.OnFetch != nil {
+		c.cfg.OnFetch(e)
+	}
 }
 
 // trimmed is err without the prefixes of the packages below.

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,9 +19,11 @@ func TestMetadataIsKept(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	provider := start(t)
 	var fetches []string
+	var log strings.Builder
 	c := open(t, provider, func(cfg *client.Config) {
 		cfg.Clock = func() time.Time { return now }
 		cfg.OnFetch = func(e oidc.FetchEvent) { fetches = append(fetches, string(e.Result)) }
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	want := func(what string, requests int) {
 		t.Helper()
@@ -55,6 +58,9 @@ func TestMetadataIsKept(t *testing.T) {
 	want("a provider that is well", 6)
 	if got := strings.Join(fetches, " "); got != "ok ok status status status status refused refused ok" {
 		t.Errorf("fetches %s", got)
+	}
+	if n := strings.Count(log.String(), "the provider's metadata could not be fetched"); n != 6 {
+		t.Errorf("%d failures are logged, want 6: %s", n, log.String())
 	}
 }
 

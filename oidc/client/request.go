@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -90,8 +91,8 @@ func (c *Client) do(ctx context.Context, r request) (*answer, error) {
 		event.Result, event.Code = oidc.FetchStatus, label(oe.Code)
 	case errors.As(err, &re):
 		event.Result = re.Result
-	case err != nil:
-		event.Result = oidc.FetchRefused
+	case err != nil: // of the metadata, or the request was not even made
+		event.Result = cmp.Or(oidc.FetchResultOf(err), oidc.FetchRefused)
 	}
 	if c.cfg.OnRequest != nil {
 		c.cfg.OnRequest(event)

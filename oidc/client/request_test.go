@@ -86,6 +86,32 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// Whose timeout counts: that of the configuration, then the caller's client's.
+func TestTimeoutOfTheHTTPClient(t *testing.T) {
+	inBubble(t, func(t *testing.T, provider *oidctest.Issuer, _ *client.Client) {
+		for _, tt := range []struct{ cfg, own, want time.Duration }{
+			{0, 0, 10 * time.Second}, {0, 40 * time.Second, 40 * time.Second}, {20 * time.Second, 40 * time.Second, 20 * time.Second}, {30 * time.Second, 0, 30 * time.Second},
+		} {
+			hanging := roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path != "/token" {
+					return provider.Transport().RoundTrip(r)
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})
+			c := open(t, provider, func(cfg *client.Config) {
+				cfg.HTTPClient, cfg.HTTP.Timeout = &http.Client{Transport: hanging, Timeout: tt.own}, tt.cfg
+			})
+			begin := time.Now()
+			var re *client.RequestError
+			_, err := c.ClientCredentials(t.Context(), client.TokenParams{})
+			if took := time.Since(begin); took != tt.want || !errors.As(err, &re) || re.Result != oidc.FetchTimeout {
+				t.Errorf("%s and %s: %v after %s", tt.cfg, tt.own, err, took)
+			}
+		}
+	})
+}
+
 // The caller's HTTP client is used, not changed, and follows no redirect for us.
 func TestHTTPClientIsNotChanged(t *testing.T) {
 	provider := start(t)
