@@ -147,6 +147,9 @@ func TestAReloadEndsPreparedAnswers(t *testing.T) {
 // What a check allocates besides gRPC: budgets, so that nobody spends them
 // unnoticed.
 func TestAllocationsOfACheck(t *testing.T) {
+	if raceDetector {
+		t.Skip("skipped: the race detector empties pools")
+	}
 	g := newTestGate(t, oneIssuer+"policies: [{name: public, match: [{paths: [/public]}], access: public}, {name: all}]")
 	for _, tt := range []struct {
 		name, path string
