@@ -41,3 +41,24 @@ func TestDocumentedCodeIsThatOfTheExamples(t *testing.T) {
 		t.Error("there is no code")
 	}
 }
+
+// Each example is in both lists of them.
+func TestTheListsOfExamplesAreComplete(t *testing.T) {
+	programs, err := filepath.Glob("../../examples/*/*_test.go")
+	if err != nil || len(programs) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for list, base := range map[string]string{"../../examples/README.md": "", "../../docs/library.md": "../examples/"} {
+		page, err := os.ReadFile(list) //nolint:gosec // our own pages
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range programs {
+			name := filepath.Base(filepath.Dir(test))
+			program := strings.TrimSuffix(filepath.Base(test), "_test.go") + ".go"
+			if row := "\n| [" + name + "](" + base + name + "/" + program + ") | "; !strings.Contains(string(page), row) {
+				t.Errorf("%s has no row for %s", list, name)
+			}
+		}
+	}
+}
