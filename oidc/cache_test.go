@@ -452,6 +452,10 @@ func TestWhatIsKeptWithATokenGoesWithIt(t *testing.T) {
 	if s.take(inShard(0, 1), &e); atHand(1) != nil {
 		t.Error("the token of an entry that was replaced is at hand again")
 	}
+	c.put(inShard(0, 1), tokenOf(t, 20), verifiedBy(""), newEpoch())
+	if s.take(inShard(0, 1), &e); atHand(1) != nil {
+		t.Error("the token of an entry that was replaced, with others' keys, is at hand again")
+	}
 	s.lru.Remove(inShard(0, 1))
 	if s.take(inShard(0, 1), &e); atHand(1) != nil {
 		t.Error("the token of an entry that is gone is at hand")
