@@ -30,7 +30,7 @@ const exitCodesHelp = `Exit codes:
      keys: an issuer without keys that could be used
   2  the command line was wrong
   3  check: the request is denied; inspect --config: a check refuses the token, or
-     its keys could not be had
+     its keys could not be had; token --introspect and --userinfo: the token is not good
   4  keys: every issuer has keys, but there are warnings`
 
 // Errors that have been printed already.
@@ -84,7 +84,7 @@ func report(w io.Writer, command *cobra.Command, err error) int {
 		fmt.Fprintf(w, "claimgate: %v; see '%s -h'\n", err, command.CommandPath())
 		return exitUsage
 	default:
-		fmt.Fprintf(w, "claimgate: %s\n", strings.TrimPrefix(err.Error(), "extauthz: "))
+		fmt.Fprintf(w, "claimgate: %s\n", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "extauthz: "), "client: "))
 		return exitError
 	}
 }

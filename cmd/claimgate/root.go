@@ -21,7 +21,8 @@ Check a file:         claimgate validate claimgate.yaml
 Serve:                claimgate serve --config claimgate.yaml
 Ask why:              claimgate check --config claimgate.yaml --path /orders/7 --token-file token
 Look at the issuers:  claimgate keys --config claimgate.yaml
-Read a token:         claimgate inspect --config claimgate.yaml --token-file token`,
+Read a token:         claimgate inspect --config claimgate.yaml --token-file token
+Get a token:          claimgate token --issuer https://id.example.com --client ID --secret-file secret`,
 		// Errors are printed by report, in one form.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -47,7 +48,7 @@ Read a token:         claimgate inspect --config claimgate.yaml --token-file tok
 	})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(
-		newServe(s), newValidate(s), newCheck(s), newInspect(s), newKeys(s), newDemo(s), newVersion(s),
+		newServe(s), newValidate(s), newCheck(s), newInspect(s), newKeys(s), newToken(s), newDemo(s), newVersion(s),
 		// A topic, not a command: it has nothing to run.
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp},
 	)

@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"claimgate": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"claimgate": main, "browse": browse})
 }
 
 // leakChecked looks for goroutines that the tests have left behind:
@@ -44,6 +44,7 @@ func (m leakChecked) Run() int {
 //	exits CODE COMMAND...      the command ends with this exit code
 //	issuer [tls]               start an issuer at the path /shop, $ISSUER and $ORIGIN;
 //	                           with tls its authority is in ca.pem
+//	client ID METHOD [SECRET]  the issuer knows a client; its redirect URI is on loopback
 //	fault NAME [TEXT]          the issuer fails from now on; fault none ends it
 //	normal FILE                write standard output into FILE, with ports, times,
 //	                           thumbprints and the like replaced by words, for cmp
@@ -64,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"exits":        exits,
 			"issuer":       startIssuer,
 			"fault":        fault,
+			"client":       registerClient,
 			"normal":       normalise,
 			"token":        writeToken,
 			"expand":       expand,
@@ -110,6 +112,32 @@ func startIssuer(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value(issuerKey{}).(*holder).issuer = issuer
 }
 
+func registerClient(ts *testscript.TestScript, _ bool, args []string) {
+	issuer := ts.Value(issuerKey{}).(*holder).issuer
+	if issuer == nil || len(args) < 2 {
+		ts.Fatalf("usage: issuer, then client ID METHOD [SECRET]")
+	}
+	c := oidctest.Client{
+		ID: args[0], Method: args[1], RefreshTokens: true,
+		RedirectURIs: []string{"http://127.0.0.1/callback"},
+	}
+	if len(args) > 2 {
+		c.Secret = args[2]
+	}
+	issuer.RegisterClient(c)
+}
+
+// browse is a browser that shows one page and ends.
+func browse() {
+	answer, err := http.Get(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_, _ = io.Copy(os.Stdout, answer.Body)
+	_ = answer.Body.Close()
+}
+
 func fault(ts *testscript.TestScript, _ bool, args []string) {
 	issuer := ts.Value(issuerKey{}).(*holder).issuer
 	args = append(args, "", "")
@@ -131,6 +159,10 @@ func fault(ts *testscript.TestScript, _ bool, args []string) {
 		issuer.Lie(args[1])
 	case "unauthorized":
 		issuer.Fail(http.StatusUnauthorized, oidctest.JWKS)
+	case "token":
+		issuer.Body(args[1], oidctest.Token)
+	case "busy":
+		issuer.Fail(http.StatusServiceUnavailable, oidctest.Token)
 	case "keys":
 		issuer.Body(args[1], oidctest.JWKS)
 	case "extra-key":

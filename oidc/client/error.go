@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -278,6 +277,6 @@ func printable(code string) string {
 }
 
 // refused is what this client does not accept of an answer that came.
-func refused(endpoint Endpoint, format string, args ...any) error {
-	return &RequestError{Endpoint: endpoint, Result: oidc.FetchRefused, Err: fmt.Errorf(format, args...)}
+func refused(endpoint Endpoint, why string) error {
+	return &RequestError{Endpoint: endpoint, Result: oidc.FetchRefused, Err: errors.New(why)}
 }

@@ -30,6 +30,12 @@ type SigningKey struct {
 	KeyID string
 }
 
+// UsualAlgorithm is the algorithm for a key where nothing else is agreed: PS256,
+// ES256, ES384, ES512 or EdDSA, by its kind.
+func UsualAlgorithm(public crypto.PublicKey) (oidc.Algorithm, error) {
+	return signing.Usual(public)
+}
+
 // Format implements fmt.Formatter, for all verbs.
 func (k SigningKey) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "{%s %s %q}", redacted, string(k.Algorithm), k.KeyID) // fmt has nobody to tell either

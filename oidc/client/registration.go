@@ -39,7 +39,7 @@ func (r *Registrar) Close() { r.client.Close() }
 
 // ClientMetadata is what a client wants to be (RFC 7591 section 2). What is zero is
 // left to the provider.
-type ClientMetadata struct {
+type ClientMetadata struct { //nolint:revive // the words of the standard
 	RedirectURIs            []string        `json:"redirect_uris,omitempty"`
 	GrantTypes              []string        `json:"grant_types,omitempty"`
 	ResponseTypes           []string        `json:"response_types,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"html"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -118,7 +119,7 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	redirectURI := params.Get("redirect_uri")
-	if !slices.Contains(client.RedirectURIs, redirectURI) { // before anything is sent there
+	if !client.hasRedirectURI(redirectURI) { // before anything is sent there
 		http.Error(w, "invalid_request: redirect_uri is not registered", http.StatusBadRequest)
 		return
 	}
@@ -144,6 +145,22 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		change(answer)
 	}
 	i.sendBack(w, client, redirectURI, params.Get("response_mode"), answer)
+}
+
+// hasRedirectURI tells whether a redirect URI is registered. On loopback any port is
+// (RFC 8252 section 7.3).
+func (c *Client) hasRedirectURI(uri string) bool {
+	portless := func(raw string) string {
+		u, err := url.Parse(raw)
+		if err != nil || u.Scheme != "http" || !net.ParseIP(u.Hostname()).IsLoopback() {
+			return raw
+		}
+		u.Host = u.Hostname()
+		return u.String()
+	}
+	return slices.ContainsFunc(c.RedirectURIs, func(registered string) bool {
+		return registered == uri || portless(registered) == portless(uri)
+	})
 }
 
 // authorizationRequest returns the parameters of a request, wherever they are.
