@@ -223,3 +223,32 @@ func TestDPoPNonce(t *testing.T) {
 		t.Errorf("%d attempts without a new nonce, want 1", n)
 	}
 }
+
+// A GET whose connection breaks is made once more, and no third time.
+func TestGetIsRepeatedOnce(t *testing.T) {
+	provider := start(t)
+	var attempts []int
+	c := open(t, provider, func(cfg *client.Config) {
+		cfg.OnRequest = func(e client.RequestEvent) { attempts = append(attempts, e.Attempts) }
+	})
+	token := client.NewSecret(provider.Token(map[string]any{"client_id": "orders"}))
+	broken := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	provider.Respond(func(w http.ResponseWriter, r *http.Request) {
+		provider.Recover()
+		broken(w, r)
+	}, oidctest.UserInfo)
+	if _, err := c.UserInfo(t.Context(), token, client.UserInfoParams{Subject: "alice"}); err != nil {
+		t.Errorf("a connection that breaks once: %v", err)
+	}
+	provider.Respond(broken, oidctest.UserInfo)
+	if _, err := c.UserInfo(t.Context(), token, client.UserInfoParams{Subject: "alice"}); !client.IsRetryable(err) {
+		t.Errorf("a connection that breaks each time: %v", err)
+	}
+	provider.Fail(http.StatusBadGateway, oidctest.UserInfo)
+	if _, err := c.UserInfo(t.Context(), token, client.UserInfoParams{Subject: "alice"}); !client.IsRetryable(err) {
+		t.Errorf("an answer that is none: %v", err)
+	}
+	if len(attempts) != 3 || attempts[0] != 2 || attempts[1] != 2 || attempts[2] != 1 {
+		t.Errorf("attempts %v, want 2, 2 and 1", attempts)
+	}
+}
