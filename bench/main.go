@@ -178,13 +178,19 @@ func measureNumbers(ctx context.Context, args []string) error {
 	}
 	debug.SetGCPercent(400) // the load and the provider are in this process: leave them alone
 	var measured []numbers.Result
+	var failed []error
 	commit := results.MadeNow(ctx, "").Commit // results that are kept make the tree dirty
 	for _, m := range chosen {
 		made := results.MadeNow(ctx, "make numbers")
 		made.Commit = commit
 		r, err := m.Measure(ctx, scale, made, os.Stderr)
-		if err != nil {
+		if ctx.Err() != nil {
 			return err
+		}
+		if err != nil { // the others are worth having
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			failed = append(failed, err)
+			continue
 		}
 		measured = append(measured, r)
 		if c.record { // each at once: the next one may fail
@@ -198,7 +204,7 @@ func measureNumbers(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	return numbers.Section(os.Stdout, measured)
+	return errors.Join(append(failed, numbers.Section(os.Stdout, measured))...)
 }
 
 func names() string {
