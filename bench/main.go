@@ -109,11 +109,11 @@ func measureChecks(ctx context.Context, args []string) error {
 	c := newCommon("checks")
 	o := checks.Options{Progress: os.Stderr}
 	c.flags.IntVar(&o.Rounds, "rounds", 5, "rounds; every variant runs once in each, in rotating order")
-	c.flags.IntVar(&o.Requests, "requests", 15000, "checks a variant and round, with tokens that were seen before")
+	c.flags.IntVar(&o.Requests, "requests", 20000, "checks a variant and round, with tokens that were seen before")
 	c.flags.IntVar(&o.Cold, "cold", 5000, "checks a variant and round, with tokens never seen before")
 	c.flags.IntVar(&o.Many, "many", 100000, "tokens of the variant with many")
 	c.flags.Float64Var(&o.Rate, "rate", 1310, "checks a second in an open loop")
-	c.flags.DurationVar(&o.Open, "open", 3*time.Second, "how long an open loop runs")
+	c.flags.DurationVar(&o.Open, "open", 4*time.Second, "how long an open loop runs")
 	c.flags.DurationVar(&o.Patience, "patience", 40*time.Second, "spent in all on waiting for a calm machine, and on repeating what others disturbed")
 	c.flags.StringVar(&o.Issuer, "issuer", "", "HOST:PORT that the issuer listens at, for peers that must be told before (default any free port)")
 	c.flags.Func("peer", "another ext_authz server, as NAME=HOST:PORT or NAME=HOST:PORT,PID; may be repeated", func(text string) error {
@@ -185,7 +185,7 @@ func measureNumbers(ctx context.Context, args []string) error {
 		made.Commit = commit
 		r, err := m.Measure(ctx, scale, made, os.Stderr)
 		if ctx.Err() != nil {
-			return err
+			return context.Cause(ctx)
 		}
 		if err != nil { // the others are worth having
 			fmt.Fprintln(os.Stderr, "bench:", err)
