@@ -195,7 +195,7 @@ func measureNumbers(ctx context.Context, args []string) error {
 		measured = append(measured, r)
 		if c.record { // each at once: the next one may fail
 			if err := keep(r); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		}
 	}

@@ -15,9 +15,12 @@ const (
 	decideAllocs = "allocations of that"
 	wireTook     = "from the bytes of its check to the bytes of the answer"
 	wireAllocs   = "allocations of all that"
-	coldTook     = "validation of a never-seen RS256 token"
-	bareTook     = "its RSA signature alone"
-	coldRatio    = "validation to signature"
+
+	coldTook  = "validation of a never-seen RS256 token"
+	bareTook  = "its RSA signature alone"
+	coldRatio = "RS256: validation to signature"
+	ecTook    = "validation of a never-seen ES256 token"
+	ecRatio   = "ES256: validation to signature"
 )
 
 func decision() Measurement {
@@ -33,6 +36,8 @@ func decision() Measurement {
 			{coldTook, "µs", nil},
 			{bareTook, "µs", nil},
 			{coldRatio, "", median(1.3)},
+			{ecTook, "µs", nil},
+			{ecRatio, "", nil},
 		},
 		run: runDecision,
 	}
@@ -42,7 +47,7 @@ func runDecision(ctx context.Context, r *recorder, s Scale) error {
 	r.say("go test -bench")
 	found := map[string][]benchmark{}
 	for _, run := range [][2]string{
-		{"^(BenchmarkDecide|BenchmarkCheckWire)$", "./extauthz"}, {"^BenchmarkValidate$/^RS256$", "./oidc"}, {"^BenchmarkRSA$", "./oidc"},
+		{"^(BenchmarkDecide|BenchmarkCheckWire)$", "./extauthz"}, {"^(BenchmarkValidate|BenchmarkSignature)$/^(RS256|ES256)$", "./oidc"},
 	} {
 		part, err := benchmarks(ctx, s, run[0], run[1])
 		if err != nil {
@@ -55,7 +60,8 @@ func runDecision(ctx context.Context, r *recorder, s Scale) error {
 		took, allocs string
 	}{
 		{found["BenchmarkDecide"], decideTook, decideAllocs}, {found["BenchmarkCheckWire"], wireTook, wireAllocs},
-		{found["BenchmarkValidate/RS256"], coldTook, ""}, {found["BenchmarkRSA"], bareTook, ""},
+		{found["BenchmarkValidate/RS256"], coldTook, ""}, {found["BenchmarkSignature/RS256"], bareTook, ""},
+		{found["BenchmarkValidate/ES256"], ecTook, ""},
 	} {
 		for _, result := range b.results {
 			r.add(b.took, result.nanoseconds/1000)
@@ -64,9 +70,11 @@ func runDecision(ctx context.Context, r *recorder, s Scale) error {
 			}
 		}
 	}
-	for i, bare := range found["BenchmarkRSA"] {
-		if cold := found["BenchmarkValidate/RS256"]; i < len(cold) {
-			r.add(coldRatio, cold[i].nanoseconds/bare.nanoseconds)
+	for alg, figure := range map[string]string{"RS256": coldRatio, "ES256": ecRatio} {
+		for i, bare := range found["BenchmarkSignature/"+alg] {
+			if cold := found["BenchmarkValidate/"+alg]; i < len(cold) {
+				r.add(figure, cold[i].nanoseconds/bare.nanoseconds)
+			}
 		}
 	}
 	return nil

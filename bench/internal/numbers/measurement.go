@@ -91,6 +91,7 @@ type Scale struct {
 	Capacity, Over, After time.Duration
 
 	Cached int           // tokens in the cache
+	Settle time.Duration // how long these are sent
 	Churn  time.Duration // with tokens that were never seen
 
 	Starts     int
@@ -113,7 +114,7 @@ func Full(gate string) Scale {
 		Storm: time.Minute, Fetches: 5,
 		Reloads: 200, Restarts: 20, Kills: 5,
 		Overloads: 3, Capacity: 3 * time.Second, Over: 10 * time.Second, After: 6 * time.Second,
-		Cached: 100000, Churn: 2 * time.Minute, Starts: 15, Benchmarks: 5,
+		Cached: 100000, Settle: 30 * time.Second, Churn: 2 * time.Minute, Starts: 15, Benchmarks: 5,
 	}
 }
 
@@ -125,7 +126,7 @@ func Short(gate string) Scale {
 		Storm: 3 * time.Second, Fetches: 1,
 		Reloads: 10, Restarts: 2, Kills: 1,
 		Overloads: 1, Capacity: time.Second, Over: 3 * time.Second, After: 2 * time.Second,
-		Cached: 5000, Churn: 5 * time.Second, Starts: 3, Benchmarks: 1,
+		Cached: 5000, Settle: time.Second, Churn: 5 * time.Second, Starts: 3, Benchmarks: 1,
 	}
 }
 
