@@ -81,6 +81,7 @@ func TestAPackedTokenIsTheSame(t *testing.T) {
 		"one list":             {Expiry: exp, Roles: []string{"b"}},
 		"many elements":        {Expiry: exp, Scopes: make([]string, 5000)},
 		"a long text":          {Expiry: exp, Subject: long, ClientID: "after it"},
+		"the longest text":     {Expiry: exp, Subject: strings.Repeat("x", 1<<16-1)},
 		"all the text that there can be": {
 			Expiry: exp, Subject: strings.Repeat("x", 1<<16-1-len(long)), Type: long,
 		},
@@ -107,6 +108,23 @@ func TestAPackedTokenIsTheSame(t *testing.T) {
 	} {
 		if _, ok := tok.pack(newTestIssuer("")); ok {
 			t.Errorf("%s over the limit: packed", name)
+		}
+	}
+}
+
+// Only what lies in the claims from end to end is found there.
+func TestATextThatEndsBehindTheClaimsIsApart(t *testing.T) {
+	whole := strings.Clone("0123456789")
+	for _, tt := range []struct {
+		text string
+		at   int
+		ok   bool
+	}{
+		{whole[2:5], 0, true}, {whole[3:4], 1, true}, {whole[2:8], 0, true}, {whole[5:8], 3, true}, {whole[7:8], 5, true},
+		{whole[5:9], 0, false}, {whole[1:3], 0, false}, {whole[0:2], 0, false}, {whole[8:10], 0, false}, {whole, 0, false}, {"234", 0, false},
+	} {
+		if at, ok := within(whole[2:8], tt.text); at != tt.at || ok != tt.ok {
+			t.Errorf("%q: %d, %t", tt.text, at, ok)
 		}
 	}
 }
