@@ -305,16 +305,26 @@ func (a *answer) challenged() *OAuthError {
 
 // challengeError returns the value of error= in a challenge, "" if it has none.
 func challengeError(challenge string) string {
-	const name = `error="`
+	code := challengeParameter(challenge, "error")
+	if len(code) > maxErrorCode || printable(code) != code {
+		return ""
+	}
+	return code
+}
+
+// challengeParameter returns the value of a parameter that is a quoted string without
+// escapes, "" if the challenge has none.
+func challengeParameter(challenge, name string) string {
+	name += `="`
 	i := strings.Index(challenge, name)
 	if i < 0 || i > 0 && !strings.ContainsRune(" ,\t", rune(challenge[i-1])) {
 		return ""
 	}
-	code, _, ok := strings.Cut(challenge[i+len(name):], `"`)
-	if !ok || len(code) > maxErrorCode || printable(code) != code {
+	value, _, ok := strings.Cut(challenge[i+len(name):], `"`)
+	if !ok || strings.Contains(value, `\`) {
 		return ""
 	}
-	return code
+	return value
 }
 
 // object returns the JSON object that a successful answer is. An object that is an
