@@ -43,6 +43,8 @@ cover: ## Coverage of the library's statements by its unit tests; under 90 % fai
 # The files in which a mistake lets a token in or keeps one out.
 MUTATED := $(addprefix oidc/,signature.go josehead.go compact.go keyset.go jwk.go cache.go packed.go verify.go turns.go sharedmatch.go)
 MUTATED += $(addprefix oidc/,binding.go selfsigned.go stepup.go)
+# And those for ID tokens and the other messages to a client.
+MUTATED += $(addprefix oidc/,message.go idtoken.go logouttoken.go signedresponse.go decrypt.go)
 # Of issuerkeys.go, what decides on a token and whose keys are whose; its
 # schedule, its flights and what it logs and explains are left out.
 MUTATED += oidc/issuerkeys.go:issuerKeysConfig.same,issuerKeysConfig.sameOrigin,keySnapshot.usable,issuerKeys.current,outcome.refusal,issuerKeys.verify,issuerKeys.matchInTurn,keySnapshot.match,issuerKeys.board,issuerKeys.publish

@@ -264,14 +264,18 @@ func TestMessagesOfTenants(t *testing.T) {
 	v := newValidator(t, issuer, c, func(cfg *oidc.Config) {
 		cfg.Issuers[0].Issuer, cfg.Issuers[0].Tenants.Pattern = template, "[a-z]+"
 	})
-	for of, want := range map[string]oidc.Reason{issuer.URL: "", template: "", strings.TrimSuffix(issuer.URL, "shop") + "bank": oidc.IssuerNotAccepted} {
+	for of, reason := range map[string]oidc.Reason{issuer.URL: "", template: "", strings.TrimSuffix(issuer.URL, "shop") + "bank": oidc.IssuerNotAccepted} {
 		id, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(nil), jwt()), oidc.IDTokenRequirement{
 			Recipient: oidc.Recipient{Issuer: of, ClientID: "app"}, Nonce: "n-0",
 		})
-		if oidc.ReasonOf(err) != want || err == nil && id.Issuer != issuer.URL {
+		if oidc.ReasonOf(err) != reason || err == nil && id.Issuer != issuer.URL {
 			t.Errorf("asked for one of %s: %+v, %v", of, id, err)
 		}
 	}
+	_, err := v.ValidateIDToken(t.Context(), issuer.Token(idClaims(claims{"aud": "other"}), jwt()), oidc.IDTokenRequirement{
+		Recipient: oidc.Recipient{Issuer: template, ClientID: "app"}, Nonce: "n-0",
+	})
+	want(t, "for another client", oidc.ReasonOf(err), oidc.WrongAudience)
 }
 
 // The keys of Entra's tenants are the same: iss and tid both have to say which.
