@@ -197,6 +197,8 @@ func TestOnlyKeysThatCanDecryptMakeADecrypter(t *testing.T) {
 		t.Skip("no RSA keys of 1024 bits can be made here:", err)
 	}
 	p256 := newECKey(t, elliptic.P256())
+	otherCurve := *p256
+	otherCurve.Curve = elliptic.P384()
 	for _, tt := range []struct {
 		alg  oidc.KeyAlgorithm
 		key  crypto.PrivateKey
@@ -206,7 +208,7 @@ func TestOnlyKeysThatCanDecryptMakeADecrypter(t *testing.T) {
 		{oidc.RSAOAEP256, (*rsa.PrivateKey)(nil), "RSA-OAEP-256 needs an *rsa.PrivateKey"},
 		{oidc.RSAOAEP256, &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8192), E: 65537}}, "the modulus has 8193 bits, not 2048 to 8192"},
 		{oidc.RSAOAEP256, &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8191), E: 65537}}, "the key is not a valid RSA key"},
-		{oidc.ECDHES, &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, D: big.NewInt(1)}, "the key is not a valid key of its curve"},
+		{oidc.ECDHES, &otherCurve, "the key is not a valid key of its curve"},
 		{oidc.RSAOAEP256, p256, "RSA-OAEP-256 needs an *rsa.PrivateKey"},
 		{oidc.ECDHES, small, "ECDH-ES needs an *ecdsa.PrivateKey"},
 		{oidc.ECDHES, (*ecdsa.PrivateKey)(nil), "ECDH-ES needs an *ecdsa.PrivateKey"},

@@ -158,7 +158,7 @@ func (a *app) begin(w http.ResponseWriter, s session) bool {
 		return false
 	}
 	a.sessions[id] = s
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever the application is served over https
 		Name: cookieName, Value: id, Path: "/", Expires: s.expires, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, // sent when the provider sends the browser back, and not with others' forms
 		Secure:   strings.HasPrefix(a.origin, "https://"),
