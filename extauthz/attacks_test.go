@@ -58,6 +58,7 @@ func testsByPackage(t *testing.T) map[string]string {
 	packages := map[string]string{
 		"oidc": "../oidc", "client": "../oidc/client", "dpop": "../oidc/dpop", "middleware": "../oidc/middleware", "grpc": "../oidc/middleware/grpc",
 		"extauthz": ".", "claimgate": "../cmd/claimgate", "e2e": "../cmd/claimgate/internal/e2e", "doctor": "../cmd/claimgate/internal/doctor",
+		"interop": "../cmd/claimgate/internal/interop",
 		"numbers": "../bench/internal/numbers",
 	}
 	code := map[string]string{}

@@ -166,6 +166,11 @@ policies:
 	t.Run("a service's client, by each way of authentication", k.clientAuthenticates)
 	t.Run("a token in exchange for a user's", k.clientExchangesTokens)
 	t.Run("a device", k.clientIsADevice)
+	t.Run("user info is that of the login", k.clientAsksWhoLoggedIn)
+	t.Run("introspection", k.clientIntrospects)
+	t.Run("a token that is revoked is good no more", k.clientRevokes)
+	t.Run("a logout at the provider, and the back channel tells of it", k.clientLogsOut)
+	t.Run("a client is registered, changed and taken away", k.clientIsRegistered)
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &k.server, map[string]string{
 			good: "valid_token", tampered(good): "bad_signature", elsewhere: "wrong_audience",

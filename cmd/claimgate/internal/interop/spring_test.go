@@ -5,10 +5,13 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/claimgate/claimgate/oidc/client"
 )
 
 // Spring Authorization Server.
@@ -22,8 +25,8 @@ func TestSpringAuthorizationServer(t *testing.T) {
 			"--spring.security.oauth2.authorizationserver.issuer=http://127.0.0.1:"+port)
 	})
 	p.start(t)
-	token := func(client string) string {
-		return p.token(t, client, client+"-secret", url.Values{"scope": {"orders.read"}})
+	token := func(id string) string {
+		return p.token(t, id, id+"-secret", url.Values{"scope": {"orders.read"}})
 	}
 
 	config := func(keys string) string {
@@ -73,6 +76,23 @@ policies:
 		answer := p.clientLogsIn(t, key, map[string]string{"username": "alice", "password": "alice-password"})
 		if answer.TokenType != "DPoP" || !strings.Contains(claimsOf(answer.AccessToken.Reveal()), key.Thumbprint()) {
 			t.Errorf("%s, %s", answer.TokenType, claimsOf(answer.AccessToken.Reveal()))
+		}
+	})
+	t.Run("user info is that of the login", func(t *testing.T) {
+		c := p.open(t, "shop")
+		wantUserInfo(t, c, p.clientLogsIn(t, nil, map[string]string{"username": "alice", "password": "alice-password"}), false)
+	})
+	t.Run("introspection", func(t *testing.T) {
+		if i := wantIntrospected(t, p.open(t, "opaque"), client.NewSecret(opaque), "opaque", false); i.Subject != "opaque" || !slices.Equal(i.Scopes, []string{"orders.read"}) {
+			t.Errorf("%+v", i)
+		}
+	})
+	t.Run("a token that is revoked is good no more", func(t *testing.T) {
+		for _, id := range []string{"opaque", "worker"} {
+			c, revoked := p.open(t, id), client.NewSecret(token(id))
+			wantIntrospected(t, c, revoked, id, false)
+			wantRevoked(t, c, revoked, client.HintAccessToken)
+			wantInactive(t, c, revoked, false)
 		}
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/claimgate/claimgate/oidc/client"
 )
 
 // The OpenID provider of zitadel's Go library.
@@ -17,8 +19,8 @@ func TestZitadelOP(t *testing.T) {
 	first, second := newKey(t, "first"), newKey(t, "second")
 	p := newProvider(t, "zitadel-op", []jose.JSONWebKey{first}, func(string) *exec.Cmd { return exec.Command(binary) })
 	p.start(t)
-	token := func(client, project string) string {
-		return p.token(t, client, "verysecret", url.Values{"scope": {"openid urn:zitadel:iam:org:project:id:" + project + ":aud"}})
+	token := func(id, project string) string {
+		return p.token(t, id, "verysecret", url.Values{"scope": {"openid urn:zitadel:iam:org:project:id:" + project + ":aud"}})
 	}
 
 	config := func(keys string) string {
@@ -59,6 +61,21 @@ policies:
 	})
 	t.Run("a login by code and PKCE", func(t *testing.T) {
 		p.clientLogsIn(t, nil, map[string]string{"username": "test-user2", "password": "verysecure"})
+	})
+	shopUser := map[string]string{"username": "test-user2", "password": "verysecure"}
+	t.Run("user info is that of the login", func(t *testing.T) {
+		wantUserInfo(t, p.open(t, "shop"), p.clientLogsIn(t, nil, shopUser), false)
+	})
+	t.Run("introspection", func(t *testing.T) {
+		answer := p.clientLogsIn(t, nil, shopUser)
+		if i := wantIntrospected(t, p.open(t, "shop"), answer.AccessToken, "shop", false); i.Subject != answer.ID.Subject {
+			t.Errorf("%+v", i)
+		}
+	})
+	t.Run("a token that is revoked is good no more", func(t *testing.T) {
+		c, answer := p.open(t, "shop"), p.clientLogsIn(t, nil, shopUser)
+		wantRevoked(t, c, answer.AccessToken, client.HintAccessToken)
+		wantInactive(t, c, answer.AccessToken, false)
 	})
 	t.Run("a restart under load changes no verdict", func(t *testing.T) {
 		restartUnderLoad(t, demanding, &p.server, map[string]string{

@@ -3,12 +3,12 @@
 //
 // Variables: PORT on loopback, KEYS the file of its private JWKs, TLS_CERT and TLS_KEY
 // files in PEM, CLIENT_KEYS a file with the clients' public JWKs, DPOP_NONCE=1 to demand
-// nonces. Whoever logs in is who they say.
+// nonces, BACKCHANNEL_LOGOUT the URL that hears of logouts. Whoever logs in is who they say.
 import fs from 'node:fs';
 import https from 'node:https';
 import { errors, Provider } from 'oidc-provider';
 
-const { PORT, KEYS, TLS_CERT, TLS_KEY, CLIENT_KEYS, MACHINE_KEYS, DPOP_NONCE } = process.env;
+const { PORT, KEYS, TLS_CERT, TLS_KEY, CLIENT_KEYS, MACHINE_KEYS, DPOP_NONCE, BACKCHANNEL_LOGOUT } = process.env;
 const issuer = `https://127.0.0.1:${PORT}`;
 const jwks = JSON.parse(fs.readFileSync(CLIENT_KEYS, 'utf8'));
 const redirect_uris = ['https://shop.example.com/callback'];
@@ -31,6 +31,9 @@ const provider = new Provider(issuer, {
     { ...all, client_id: 'bank', jwks, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256',
       require_pushed_authorization_requests: true, require_signed_request_object: true, request_object_signing_alg: 'ES256',
       id_token_signed_response_alg: 'ES256', authorization_signed_response_alg: 'ES256', dpop_bound_access_tokens: true },
+    { ...all, client_id: 'desk', client_secret: 'desk-secret', post_logout_redirect_uris: ['https://shop.example.com/bye'],
+      ...(BACKCHANNEL_LOGOUT ? { backchannel_logout_uri: BACKCHANNEL_LOGOUT, backchannel_logout_session_required: true } : {}) },
+    { ...all, client_id: 'notary', client_secret: 'notary-secret', userinfo_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
     { ...service, client_id: 'basic' },
     { ...service, client_id: 'post', token_endpoint_auth_method: 'client_secret_post' },
     { ...service, client_id: 'hmac', token_endpoint_auth_method: 'client_secret_jwt', token_endpoint_auth_signing_alg: 'HS256' },
@@ -51,9 +54,23 @@ const provider = new Provider(issuer, {
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   issueRefreshToken: async () => true,
   rotateRefreshToken: () => true,
+  // Its own refuses loopback, where the receiver of logouts is.
+  fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    jwtIntrospection: { enabled: true },
+    jwtUserinfo: { enabled: true },
+    revocation: { enabled: true },
+    backchannelLogout: { enabled: true },
+    rpInitiatedLogout: {
+      enabled: true,
+      // Its own page has the button outside of the form, where the test looks for none.
+      logoutSource: (ctx, form) => { ctx.body = form.replace('</form>', '<button name="logout" value="yes">Log out</button></form>'); },
+    },
+    registration: { enabled: true, initialAccessToken: 'of-the-operator' },
+    registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
     deviceFlow: { enabled: true },
     mTLS: {
       enabled: true,
@@ -103,6 +120,7 @@ const provider = new Provider(issuer, {
   },
 });
 provider.on('server_error', (ctx, error) => console.error(error));
+provider.on('backchannel.error', (ctx, error) => console.error(error));
 const server = https.createServer({
   cert: fs.readFileSync(TLS_CERT), key: fs.readFileSync(TLS_KEY), requestCert: true, rejectUnauthorized: false,
 }, provider.callback());
