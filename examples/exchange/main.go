@@ -99,7 +99,10 @@ func newService(s settings) (*service, error) {
 		validator.Close()
 		return nil, err
 	}
-	a := &service{settings: s, validator: validator, client: c, http: &http.Client{Timeout: 10 * time.Second}}
+	a := &service{settings: s, validator: validator, client: c, http: &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token goes nowhere else
+	}}
 	a.handler = guard.Handler(http.HandlerFunc(a.order))
 	return a, nil
 }

@@ -94,6 +94,26 @@ func TestTheCallerDoesNotLearnWhatIsWrongBehind(t *testing.T) {
 	}
 }
 
+// A second service that sends the call elsewhere does not send the token there.
+func TestNoRedirectTakesTheTokenElsewhere(t *testing.T) {
+	issuer := oidctest.NewIssuer(oidctest.WithAudience("orders-api"))
+	defer issuer.Close()
+	issuer.RegisterClient(oidctest.Client{ID: "orders", Method: "client_secret_basic", Secret: "s3cret"})
+	s := settingsFor(t, issuer, "s3cret")
+	elsewhere := s.stock
+	moved := httptest.NewServer(http.RedirectHandler(elsewhere, http.StatusTemporaryRedirect))
+	defer moved.Close()
+	s.stock = moved.URL
+	a, err := newService(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if status, body := ask(a.handler, issuer.Token(nil)); status != 502 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func ask(h http.Handler, token string) (int, string) {
 	r := httptest.NewRequest("POST", "/orders", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
