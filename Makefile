@@ -31,8 +31,9 @@ demo: build ## See the gate work through a real Envoy (ONCE=1: end after the tou
 test: test-unit fuzz test-integration ## Everything: unit tests, short fuzz runs, end-to-end tests
 
 .PHONY: test-unit
-test-unit: ## Unit tests and transcripts, with the race detector
+test-unit: ## Unit tests and transcripts, with the race detector; budgets of allocations without
 	go test -race ./...
+	go test -run Alloc ./oidc ./extauthz
 
 .PHONY: cover
 cover: ## Coverage of the library's statements by its unit tests; under 90 % fails
