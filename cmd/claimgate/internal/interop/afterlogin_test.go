@@ -84,6 +84,18 @@ func wantIntrospected(t *testing.T, c *client.Client, token client.Secret, clien
 	return i
 }
 
+// wantNoAnswer asks about a good token as one that the provider does not know: that says
+// nothing about the token.
+func wantNoAnswer(t *testing.T, stranger *client.Client, token client.Secret) {
+	t.Helper()
+	if i, err := stranger.Introspect(t.Context(), token, ""); i != nil || err == nil || client.IsRetryable(err) {
+		t.Errorf("introspection by a stranger: %+v, %v", i, err)
+	}
+	if err := stranger.Revoke(t.Context(), token, ""); err == nil || client.IsRetryable(err) {
+		t.Errorf("revocation by a stranger: %v", err)
+	}
+}
+
 func wantInactive(t *testing.T, c *client.Client, token client.Secret, signed bool) {
 	t.Helper()
 	i, err := c.Introspect(t.Context(), token, "")
@@ -233,7 +245,11 @@ func TestClientAfterLoginAtOIDCProvider(t *testing.T) {
 		wantUserInfo(t, notary, logIn(t, notary), true)
 	})
 	t.Run("introspection", func(t *testing.T) {
-		if i := wantIntrospected(t, desk, logIn(t, desk).AccessToken, "desk", false); i.Subject != "alice" || i.TokenType != "Bearer" {
+		token := logIn(t, desk).AccessToken
+		wantNoAnswer(t, p.open(t, func(cfg *client.Config) {
+			cfg.ClientID, cfg.Auth = "desk", client.ClientSecretBasic{Secret: client.NewSecret("another")}
+		}), token)
+		if i := wantIntrospected(t, desk, token, "desk", false); i.Subject != "alice" || i.TokenType != "Bearer" {
 			t.Errorf("%+v", i)
 		}
 	})
@@ -285,6 +301,9 @@ func (k *keycloak) clientIntrospects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantNoAnswer(t, k.open(t, "shop", func(cfg *client.Config) {
+		cfg.Auth = client.ClientSecretBasic{Secret: client.NewSecret("another")}
+	}), answer.AccessToken)
 	if i := wantIntrospected(t, c, answer.AccessToken, "shop", false); i.Subject != answer.ID.Subject || i.Issuer != k.issuer || i.Username != "alice" {
 		t.Errorf("%+v", i)
 	}
