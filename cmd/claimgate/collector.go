@@ -22,7 +22,7 @@ const (
 	usualHeap      = 120 << 20 // with more, the room is what is left of it
 	maxGCPercent   = 400
 	minGCPercent   = 50
-	collectorCheck = 10 * time.Second
+	collectorCheck = time.Second // a cache fills in seconds
 )
 
 // gcPercent returns the setting that leaves garbageRoom beside a live heap of
@@ -44,10 +44,15 @@ func paceCollector(ctx context.Context) {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(collectorCheck)
 	defer tick.Stop()
+	last := 0
 	for {
 		metrics.Read(sample)
 		if sample[0].Value.Kind() == metrics.KindUint64 {
-			debug.SetGCPercent(gcPercent(sample[0].Value.Uint64()))
+			// Only a change: each setting stops the program for a moment.
+			if percent := gcPercent(sample[0].Value.Uint64()); percent != last {
+				debug.SetGCPercent(percent)
+				last = percent
+			}
 		}
 		select {
 		case <-tick.C:
