@@ -42,7 +42,7 @@ func isTrustDomain(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxTrustDomain
+	return s != "" && len(s) <= maxTrustDomain && s != "." && s != ".." // which some would take for a way up
 }
 
 // isSPIFFEPath judges a path without its first slash.

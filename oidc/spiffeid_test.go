@@ -34,7 +34,7 @@ func TestSPIFFEIDsAreReadStrictly(t *testing.T) {
 func TestATrustDomainIsNamedWithOrWithoutItsScheme(t *testing.T) {
 	for id, want := range map[string]string{
 		"spiffe://example.org": "example.org", "example.org": "example.org", "my-mesh": "my-mesh",
-		"https://example.org": "", "spiffe://example.org/": "", "spiffe://example.org/ns": "", "spiffe://": "", "": "",
+		"https://example.org": "", "spiffe://example.org/": "", "spiffe://example.org/ns": "", "spiffe://": "", "": "", "spiffe://..": "", ".": "",
 	} {
 		if domain, ok := TrustDomain(id); ok != (want != "") || ok && domain != want {
 			t.Errorf("%q: %q, %t", id, domain, ok)
@@ -47,6 +47,7 @@ func TestATrustDomainIsNamedWithOrWithoutItsScheme(t *testing.T) {
 func FuzzSPIFFEID(f *testing.F) {
 	f.Add("spiffe://example.org/ns/shop")
 	f.Add("spiffe://EXAMPLE.org:1/a/../b?c#d")
+	f.Add("spiffe://../0")
 	f.Fuzz(func(t *testing.T, id string) {
 		domain, err := spiffeTrustDomain(id)
 		if err != nil {
