@@ -19,6 +19,7 @@
 set -eu
 
 keycloak=26.4.7
+keycloak_build="--db=dev-file --health-enabled=true --https-client-auth=request"
 keycloak_sha256=dd9834c023460be856f731423d86228c23b5d002194a2064642bec0cc6573eaa
 helm=helm.sh/helm/v3/cmd/helm@v3.22.0
 kwok=sigs.k8s.io/kwok/cmd/kwok@v0.8.0
@@ -74,7 +75,7 @@ node_on_path() {
 # Of each part: which one it is, and what must be there before.
 case $part in
 keycloak)
-    dir=$cache/$keycloak
+    dir=$cache/$keycloak-$(echo "$keycloak_build" | sha256sum | cut -c1-12)
     need_java
     need python3 python3
     ;;
@@ -179,7 +180,7 @@ keycloak)
     echo "$keycloak_sha256  $zip" | sha256sum --check --status || die "$zip does not have the pinned hash; delete it in Maven's local repository and try again"
     run python3 -m zipfile -e "$zip" "$work"
     mv "$work/keycloak-$keycloak" "$new"
-    run nice sh "$new/bin/kc.sh" build --db=dev-file --health-enabled=true
+    run nice sh "$new/bin/kc.sh" build $keycloak_build
     ;;
 node)
     say "fetching Node $version (61 MB)"

@@ -16,9 +16,12 @@ import (
 )
 
 // keycloak has a database of its own in a file, and so is the same one after a restart.
+// It is reached over http and over https, and is the issuer that it is asked as.
 type keycloak struct {
 	server
 	url, issuer string
+	secure      string     // the issuer over https
+	ca          *authority // of its certificate and of those of its clients
 }
 
 const keycloakAdmin = "admin"
@@ -26,10 +29,12 @@ const keycloakAdmin = "admin"
 func startKeycloak(t *testing.T) *keycloak {
 	t.Helper()
 	home := part(t, "keycloak")
-	port, management := freePort(t), freePort(t)
-	database := filepath.Join(t.TempDir(), "keycloak")
-	k := &keycloak{url: "http://127.0.0.1:" + port}
-	k.issuer = k.url + "/realms/shop"
+	port, securePort, management := freePort(t), freePort(t), freePort(t)
+	dir := t.TempDir()
+	database := filepath.Join(dir, "keycloak")
+	k := &keycloak{url: "http://127.0.0.1:" + port, ca: newAuthority(t, filepath.Join(dir, "ca.crt"))}
+	k.issuer, k.secure = k.url+"/realms/shop", "https://127.0.0.1:"+securePort+"/realms/shop"
+	certificate := k.ca.issue(t, filepath.Join(dir, "server"), "127.0.0.1")
 	k.server = server{
 		name: "keycloak",
 		command: func() *exec.Cmd {
@@ -40,7 +45,9 @@ func startKeycloak(t *testing.T) *keycloak {
 				"-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 				"-cp", home+"/lib/quarkus-run.jar", "io.quarkus.bootstrap.runner.QuarkusEntryPoint",
 				"start", "--optimized", "--cache=local", "--db-url=jdbc:h2:file:"+database+";NON_KEYWORDS=VALUE",
-				"--hostname="+k.url, "--http-enabled=true", "--http-host=127.0.0.1", "--http-port="+port, "--http-management-port="+management)
+				"--hostname-strict=false", "--http-enabled=true", "--http-host=127.0.0.1", "--http-port="+port,
+				"--https-port="+securePort, "--https-certificate-file="+certificate+".crt", "--https-certificate-key-file="+certificate+".key",
+				"--truststore-paths="+k.ca.file, "--http-management-port="+management, "--http-management-scheme=http")
 			cmd.Env = append(os.Environ(), "KC_BOOTSTRAP_ADMIN_USERNAME="+keycloakAdmin, "KC_BOOTSTRAP_ADMIN_PASSWORD="+keycloakAdmin)
 			return cmd
 		},
@@ -164,6 +171,8 @@ policies:
 	t.Run("a login that is bound to a DPoP key", k.clientHasDPoP)
 	t.Run("a signed request and its signed answer, by a client with a key", k.clientSigns)
 	t.Run("a service's client, by each way of authentication", k.clientAuthenticates)
+	t.Run("a service with a certificate, and a token that is bound to it", k.clientHasACertificate)
+	t.Run("the profiles of FAPI 2.0", k.clientKeepsToProfiles)
 	t.Run("a token in exchange for a user's", k.clientExchangesTokens)
 	t.Run("a device", k.clientIsADevice)
 	t.Run("user info is that of the login", k.clientAsksWhoLoggedIn)

@@ -100,9 +100,12 @@ func startClientProvider(t *testing.T, env ...string) *clientProvider {
 	return p
 }
 
-// transport trusts the provider, and keeps no connection.
-func (p *clientProvider) transport() http.RoundTripper {
-	return &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: p.roots, MinVersion: tls.VersionTLS12}}
+// transport trusts the provider.
+func (p *clientProvider) transport() http.RoundTripper { return trusting(p.roots) }
+
+// trusting is a transport that trusts a provider, and keeps no connection.
+func trusting(roots *x509.CertPool) http.RoundTripper {
+	return &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 }
 
 const shopCallback = "https://shop.example.com/callback"
