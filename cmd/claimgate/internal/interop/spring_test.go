@@ -14,15 +14,21 @@ import (
 	"github.com/claimgate/claimgate/oidc/client"
 )
 
+func springCommand(jar, scheme, port string, settings ...string) *exec.Cmd {
+	return exec.Command("java", append([]string{
+		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx192m", "-jar", jar,
+		"--server.address=127.0.0.1", "--server.port=" + port, "--server.shutdown=immediate",
+		"--spring.security.oauth2.authorizationserver.issuer=" + scheme + "://127.0.0.1:" + port,
+	}, settings...)...)
+}
+
 // Spring Authorization Server.
 func TestSpringAuthorizationServer(t *testing.T) {
 	t.Parallel()
 	jar := filepath.Join(part(t, "spring-authorization-server"), "server.jar")
 	first, second := newKey(t, "first"), newKey(t, "second")
 	p := newProvider(t, "spring-authorization-server", []jose.JSONWebKey{first}, func(port string) *exec.Cmd {
-		return exec.Command("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx192m", "-jar", jar,
-			"--server.address=127.0.0.1", "--server.port="+port, "--server.shutdown=immediate",
-			"--spring.security.oauth2.authorizationserver.issuer=http://127.0.0.1:"+port)
+		return springCommand(jar, "http", port)
 	})
 	p.start(t)
 	token := func(id string) string {

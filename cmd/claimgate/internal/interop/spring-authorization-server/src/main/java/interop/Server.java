@@ -6,6 +6,7 @@ import com.nimbusds.jose.proc.SecurityContext;
 import java.io.File;
 import java.time.Duration;
 import java.util.List;
+import org.springframework.beans.factory.annotation.Value;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.context.annotation.Bean;
@@ -19,6 +20,7 @@ import org.springframework.security.oauth2.server.authorization.OAuth2TokenType;
 import org.springframework.security.oauth2.server.authorization.client.InMemoryRegisteredClientRepository;
 import org.springframework.security.oauth2.server.authorization.client.RegisteredClient;
 import org.springframework.security.oauth2.server.authorization.client.RegisteredClientRepository;
+import org.springframework.security.oauth2.server.authorization.settings.ClientSettings;
 import org.springframework.security.oauth2.server.authorization.settings.OAuth2TokenFormat;
 import org.springframework.security.oauth2.server.authorization.settings.TokenSettings;
 import org.springframework.security.oauth2.server.authorization.token.JwtEncodingContext;
@@ -67,20 +69,34 @@ public class Server {
         };
     }
 
+    /** Where the keys of the client "self-signed" are is told by the test that has it. */
     @Bean
-    RegisteredClientRepository clients() {
+    RegisteredClientRepository clients(@Value("${self-signed.keys:http://127.0.0.1/keys}") String keys) {
         return new InMemoryRegisteredClientRepository(
             machine("worker", TokenSettings.builder()),
             machine("elsewhere", TokenSettings.builder()),
             machine("hasty", TokenSettings.builder().accessTokenTimeToLive(Duration.ofSeconds(1))),
             machine("opaque", TokenSettings.builder().accessTokenFormat(OAuth2TokenFormat.REFERENCE)),
             client("shop").authorizationGrantType(AuthorizationGrantType.AUTHORIZATION_CODE)
-                .redirectUri("http://127.0.0.1/callback").scope("openid").build());
+                .redirectUri("http://127.0.0.1/callback").scope("openid").build(),
+            client("middle").authorizationGrantType(AuthorizationGrantType.TOKEN_EXCHANGE)
+                .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS).scope("orders.read").build(),
+            certified("machine", ClientAuthenticationMethod.TLS_CLIENT_AUTH,
+                ClientSettings.builder().x509CertificateSubjectDN("CN=machine")),
+            certified("self-signed", ClientAuthenticationMethod.SELF_SIGNED_TLS_CLIENT_AUTH,
+                ClientSettings.builder().jwkSetUrl(keys)));
     }
 
     private static RegisteredClient machine(String id, TokenSettings.Builder settings) {
         return client(id).authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
             .scope("orders.read").tokenSettings(settings.build()).build();
+    }
+
+    /** A client that has a certificate, to which its tokens are bound, and no secret. */
+    private static RegisteredClient certified(String id, ClientAuthenticationMethod method, ClientSettings.Builder settings) {
+        return RegisteredClient.withId(id).clientId(id).clientAuthenticationMethod(method).clientSettings(settings.build())
+            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS).scope("orders.read")
+            .tokenSettings(TokenSettings.builder().x509CertificateBoundAccessTokens(true).build()).build();
     }
 
     private static RegisteredClient.Builder client(String id) {
