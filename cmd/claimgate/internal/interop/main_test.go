@@ -92,6 +92,9 @@ func (s *server) start(t *testing.T) {
 	if s.log == "" {
 		s.log = filepath.Join(t.TempDir(), s.name+".log")
 		t.Cleanup(func() {
+			if s.process == nil { // it did not start
+				return
+			}
 			s.process.Stop()
 			if t.Failed() {
 				t.Logf("the end of the log of %s:\n%s", s.name, child.Tail(s.process.Log(), 40))
