@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -44,11 +45,18 @@ func startChromium(t *testing.T, binary string) *chromium {
 	if err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "claimgate-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), binary,
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--user-data-dir="+profile, "--remote-debugging-pipe", "about:blank")
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // its helpers too
+	cmd.Cancel = end
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +66,14 @@ func startChromium(t *testing.T, binary string) *chromium {
 	var reading sync.WaitGroup
 	reading.Go(func() { c.read(ourIn) })
 	t.Cleanup(func() {
-		ourOut.Close()         //nolint:errcheck // it ends the browser
-		_ = cmd.Process.Kill() // and if not, this does
+		ourOut.Close() //nolint:errcheck // it ends the browser
+		_ = end()      // and if not, this does
 		_ = cmd.Wait()
 		reading.Wait()
 		ourIn.Close() //nolint:errcheck // read to its end
+		// Helpers that are just ending may still write there: what cannot be removed
+		// yet is left to whoever cleans the folder for temporary files.
+		_ = os.RemoveAll(profile)
 	})
 	return c
 }
