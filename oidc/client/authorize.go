@@ -108,13 +108,19 @@ func (c *Client) AuthorizationRequest(ctx context.Context, p AuthorizationParams
 			request.Expiry = pushed.expiry
 		}
 	}
+	request.URL = pageURL(endpoint, form)
+	return request, nil
+}
+
+// pageURL is the URL of a page at the provider's, with parameters. A query that the
+// endpoint has is kept (RFC 6749 section 3.1).
+func pageURL(endpoint *url.URL, form url.Values) string {
 	u := *endpoint
-	if u.RawQuery != "" { // RFC 6749 section 3.1: it is kept
+	if u.RawQuery != "" {
 		u.RawQuery += "&"
 	}
 	u.RawQuery += form.Encode()
-	request.URL = u.String()
-	return request, nil
+	return u.String()
 }
 
 // responseModes are those that this package reads. A fragment never reaches a

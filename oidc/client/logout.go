@@ -71,12 +71,7 @@ func (c *Client) Logout(ctx context.Context, params LogoutParams) (*Logout, erro
 	if err := addExtra(form, params.Extra); err != nil {
 		return nil, err
 	}
-	u := *endpoint
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += form.Encode()
-	logout.URL = u.String()
+	logout.URL = pageURL(endpoint, form)
 	return logout, nil
 }
 
