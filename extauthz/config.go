@@ -52,7 +52,7 @@ type ServerConfig struct {
 	DrainTimeout *Duration `json:"drainTimeout,omitempty"`
 	// How often the configuration file and the files of server.tls are read again: 100ms to 1h, or 0 for never.
 	ReloadInterval *Duration `json:"reloadInterval,omitempty"`
-	// How many tokens that are not cached may be in verification at once; one more gets 503. Left out: 256 for each processor.
+	// How many tokens that are not cached may be in verification at once; one more gets 503. Left out: as many as the processors verify in 75 ms.
 	MaxVerifications int `json:"maxVerifications,omitempty" jsonschema:"minimum=1"`
 	// What to make of a semicolon in a path: reject finds it ambiguous, allow takes it for an ordinary character.
 	PathParameters PathParameters `json:"pathParameters,omitempty" jsonschema:"enum=reject,enum=allow"`

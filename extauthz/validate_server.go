@@ -31,7 +31,7 @@ func (c *ServerConfig) validate(f *faults) {
 		}
 	}
 	if at := p.field("maxVerifications"); c.MaxVerifications < 0 || c.MaxVerifications == 0 && f.given(at) && !f.broken(at) {
-		f.add(at, "must be at least 1, not %d: leave it out for 256 for each processor", c.MaxVerifications)
+		f.add(at, "must be at least 1, not %d: leave it out for as many as the processors verify in 75 ms", c.MaxVerifications)
 	}
 	c.TLS.validate(f, p.field("tls"))
 	listen := p.field("listen")

@@ -145,10 +145,11 @@ func (v *Validator) decrypted(ctx context.Context, raw string, d *Decrypter) (st
 	if len(keys) == 0 {
 		return "", &Error{Reason: UnknownKey, Claim: "kid", Err: errors.New("encrypted with an algorithm or to a key that is none of ours")}
 	}
-	if !v.store.turns.take(ctx) {
+	began, ok := v.store.turns.take(ctx)
+	if !ok {
 		return "", &Error{Reason: Overloaded, Err: errCrowdedOut}
 	}
-	defer v.store.turns.give()
+	defer v.store.turns.give(began)
 	// Errors of go-jose say at which step it failed, and quote the token: one text
 	// for all of them.
 	if jwe, err := jose.ParseEncryptedCompact(raw, []jose.KeyAlgorithm{jose.KeyAlgorithm(h.alg)}, contentEncryptions); err == nil {

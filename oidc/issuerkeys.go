@@ -340,10 +340,11 @@ func (k *issuerKeys) verify(ctx context.Context, hint keyHint, try func(crypto.P
 // this one, or ctx ends first.
 func (k *issuerKeys) matchInTurn(ctx context.Context, snap *keySnapshot, hint keyHint, try func(crypto.PublicKey) bool) (outcome, bool) {
 	match := func() (outcome, bool) {
-		if !k.store.turns.take(ctx) {
+		began, ok := k.store.turns.take(ctx)
+		if !ok {
 			return 0, false
 		}
-		defer k.store.turns.give()
+		defer k.store.turns.give(began)
 		return snap.match(hint, try), true
 	}
 	if hint.issuer == nil {

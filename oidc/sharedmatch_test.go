@@ -174,7 +174,7 @@ func TestRequestsShareASignatureAndNothingElse(t *testing.T) {
 		defer v.Close()
 		atWork := cap(v.store.turns.work)
 		for range atWork { // nobody gets a turn before the test says so
-			if !v.store.turns.take(t.Context()) {
+			if _, ok := v.store.turns.take(t.Context()); !ok {
 				t.Fatal("no turn")
 			}
 		}
@@ -223,7 +223,7 @@ func TestRequestsShareASignatureAndNothingElse(t *testing.T) {
 			t.Errorf("%d questions are asked, want one for each set of keys", n)
 		}
 		for range atWork {
-			v.store.turns.give()
+			v.store.turns.give(time.Now())
 		}
 		if err := <-second; err != nil {
 			t.Errorf("with the keys of before: %v", err)

@@ -5,12 +5,23 @@ import (
 	"errors"
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
-// turnsPerProcessor is the default bound of tokens in verification, for each
-// processor. The last in that queue waits some 20 ms for signatures of the usual
-// sizes: long enough for a burst, and short enough that an answer still helps.
-const turnsPerProcessor = 256
+const (
+	// turnsPatience is how long the last in the queue may wait, by default: half of
+	// the time that a check has, and long enough for a burst.
+	turnsPatience = 75 * time.Millisecond
+	// However quickly or slowly signatures are checked, so many may be in verification
+	// for each processor.
+	minTurnsPerProcessor = 16
+	maxTurnsPerProcessor = 1024
+	// longestTurn is what a turn counts for at most: one that took longer was not at
+	// work all the time.
+	longestTurn = 10 * time.Millisecond
+	// yieldAfter is how long signatures are checked before others may run.
+	yieldAfter = 5 * time.Millisecond
+)
 
 // errCrowdedOut is why a token was not looked at.
 var errCrowdedOut = errors.New("too many tokens are being verified: this process is overloaded")
@@ -20,51 +31,74 @@ var errCrowdedOut = errors.New("too many tokens are being verified: this process
 // others wait for their turn, and beyond a bound they are sent away at once:
 // under overload, work that comes too late to be of use is the first to be saved.
 type turns struct {
-	work   chan struct{} // a place for each that is at work
-	inside atomic.Int64  // at work or waiting
-	most   atomic.Int64
+	work    chan struct{} // a place for each that is at work
+	inside  atomic.Int64  // at work or waiting
+	most    atomic.Int64  // that may be
+	fixed   atomic.Bool   // most was set by the operator
+	average atomic.Int64  // ns that a turn takes, of the last ones
+	unbound atomic.Int64  // ns of work since others were let in
 }
 
 func newTurns() *turns { return &turns{work: make(chan struct{}, runtime.GOMAXPROCS(0))} }
 
-// bound sets how many may be inside: the default if most is zero. It can change
-// at any time; who is inside stays.
+// bound sets how many may be inside; zero leaves it to what turns are measured to
+// take. It can change at any time; who is inside stays.
 func (t *turns) bound(most int) {
+	t.fixed.Store(most != 0)
 	if most == 0 {
-		most = turnsPerProcessor * cap(t.work)
+		most = t.inTime()
 	}
 	t.most.Store(int64(most))
+}
+
+// inTime is how many the processors can serve in turnsPatience.
+func (t *turns) inTime() int {
+	each := int64(maxTurnsPerProcessor)
+	if average := t.average.Load(); average > 0 {
+		each = min(max(int64(turnsPatience)/average, minTurnsPerProcessor), maxTurnsPerProcessor)
+	}
+	return int(each) * cap(t.work)
 }
 
 // full reports whether one more would be sent away.
 func (t *turns) full() bool { return t.inside.Load() >= t.most.Load() }
 
 // take waits for a turn, at most until ctx ends. It says false if there is none
-// to be had, and else is followed by give.
-func (t *turns) take(ctx context.Context) bool {
+// to be had, and else is followed by give, with the time that it returns.
+func (t *turns) take(ctx context.Context) (time.Time, bool) {
 	if t.inside.Add(1) > t.most.Load() {
 		t.inside.Add(-1)
-		return false
+		return time.Time{}, false
 	}
-	// Whoever is ready to run comes in now, and is counted. Otherwise a signature is
-	// checked from beginning to end before the next request is even looked at, and
-	// under overload the queue is one of the scheduler, without a bound.
-	runtime.Gosched()
 	select {
 	case t.work <- struct{}{}:
-		return true
+		return time.Now(), true
 	default:
 	}
 	select {
 	case t.work <- struct{}{}:
-		return true
+		return time.Now(), true
 	case <-ctx.Done():
 		t.inside.Add(-1)
-		return false
+		return time.Time{}, false
 	}
 }
 
-func (t *turns) give() {
+// give ends the turn that began then.
+func (t *turns) give(began time.Time) {
+	took := min(time.Since(began), longestTurn)
+	average := t.average.Load()
+	t.average.Store(average + (int64(took)-average)/16) // who comes in between counts for less
+	if !t.fixed.Load() {
+		t.most.Store(int64(t.inTime()))
+	}
+	// A turn never waits, so while turns follow each other nobody else would run who
+	// has to read requests and write answers. They would queue with the scheduler,
+	// which has no bound. Who comes in now finds the place taken, and waits here.
+	if t.unbound.Add(int64(took)) >= int64(yieldAfter) {
+		t.unbound.Store(0)
+		runtime.Gosched()
+	}
 	<-t.work
 	t.inside.Add(-1)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/claimgate/claimgate/oidc/oidctest"
 )
@@ -19,7 +20,7 @@ func TestTurnsAreBounded(t *testing.T) {
 		atWork := cap(s.work)
 		s.bound(atWork + 2)
 		for range atWork {
-			if !s.take(t.Context()) {
+			if _, ok := s.take(t.Context()); !ok {
 				t.Fatal("no turn, though nobody is there")
 			}
 		}
@@ -27,16 +28,19 @@ func TestTurnsAreBounded(t *testing.T) {
 		got := make(chan bool, 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 2 {
-			waiting.Go(func() { got <- s.take(ctx) })
+			waiting.Go(func() {
+				_, ok := s.take(ctx)
+				got <- ok
+			})
 		}
 		synctest.Wait()
 		if len(got) != 0 {
 			t.Error("more are at work than there are processors")
 		}
-		if s.take(t.Context()) {
+		if _, ok := s.take(t.Context()); ok {
 			t.Error("one more than the bound has a turn")
 		}
-		s.give()
+		s.give(time.Now())
 		synctest.Wait()
 		if len(got) != 1 || !<-got {
 			t.Error("nobody has the turn that was given back")
@@ -47,7 +51,7 @@ func TestTurnsAreBounded(t *testing.T) {
 			t.Error("a turn for a request that has ended")
 		}
 		for range atWork {
-			s.give()
+			s.give(time.Now())
 		}
 		if n := s.inside.Load(); n != 0 || len(s.work) != 0 {
 			t.Errorf("%d inside and %d at work at the end", n, len(s.work))
@@ -65,11 +69,12 @@ func TestTheBoundHoldsWhileProcessorsAreBusy(t *testing.T) {
 	var refused atomic.Int64
 	for range 100 {
 		coming.Go(func() {
-			if !s.take(t.Context()) {
+			began, ok := s.take(t.Context())
+			if !ok {
 				refused.Add(1)
 				return
 			}
-			s.give()
+			s.give(began.Add(-yieldAfter)) // it has worked for so long
 		})
 	}
 	coming.Wait()
@@ -78,16 +83,84 @@ func TestTheBoundHoldsWhileProcessorsAreBusy(t *testing.T) {
 	}
 }
 
-func TestTheDefaultBoundIsByProcessors(t *testing.T) {
+// By default as many may be inside as are served in turnsPatience.
+func TestTheDefaultBoundFollowsTheTimeOfATurn(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
-	s := newTurns()
-	if got := runtime.GOMAXPROCS(0); got != 3 || cap(s.work) != 3 {
-		t.Errorf("%d at work at once, on %d processors; want 3", cap(s.work), got)
-	}
-	s.bound(0)
-	if got, want := s.most.Load(), int64(256*runtime.GOMAXPROCS(0)); got != want {
-		t.Errorf("%d, want %d", got, want)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newTurns()
+		s.bound(0)
+		for _, tt := range []struct {
+			turn time.Duration
+			want int64 // for each processor
+		}{
+			{0, 1024}, // nothing is known
+			{30 * time.Microsecond, 1024},
+			{500 * time.Microsecond, 150},
+			{time.Second, 16},
+			{time.Millisecond, 75},
+		} {
+			for range 300 { // until the times before are forgotten
+				began, ok := s.take(t.Context())
+				if !ok {
+					t.Fatal("no turn, though nobody is there")
+				}
+				s.give(began.Add(-tt.turn))
+			}
+			if got, want := s.most.Load(), 3*tt.want; got < want*97/100 || got > want*103/100 {
+				t.Errorf("turns of %s: %d may be inside, want %d", tt.turn, got, want)
+			}
+		}
+		s.bound(7)
+		began, _ := s.take(t.Context())
+		if s.give(began); s.most.Load() != 7 {
+			t.Errorf("%d may be inside, and the operator has said 7", s.most.Load())
+		}
+	})
+}
+
+// Under twice the load that one processor can take it is busy all the time, who has
+// a turn has not waited for long, and who has none knows it at once.
+func TestOverloadCostsLittle(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const turn, load = time.Millisecond, 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		s := newTurns()
+		s.bound(0)
+		var served, refused atomic.Int64
+		var longest atomic.Int64 // of the second half: at first nothing is known
+		var asking sync.WaitGroup
+		start := time.Now()
+		for time.Since(start) < load {
+			asking.Go(func() {
+				came := time.Now()
+				began, ok := s.take(t.Context())
+				if !ok {
+					refused.Add(1)
+					if waited := time.Since(came); waited != 0 {
+						t.Errorf("sent away after %s", waited)
+					}
+					return
+				}
+				if came.Sub(start) > load/2 {
+					longest.Store(max(longest.Load(), int64(time.Since(came))))
+				}
+				time.Sleep(turn)
+				s.give(began)
+				served.Add(1)
+			})
+			time.Sleep(turn / 2)
+		}
+		asking.Wait()
+		if n := served.Load(); n < int64(load/turn) {
+			t.Errorf("%d were served, in time for %d", n, load/turn)
+		}
+		if waited := time.Duration(longest.Load()); waited > turnsPatience+2*turn || waited < turnsPatience/2 {
+			t.Errorf("the longest wait was %s, want some %s", waited, turnsPatience)
+		}
+		if refused.Load() == 0 {
+			t.Error("nobody was sent away")
+		}
+	})
 }
 
 // A token that is one too many is neither bad nor good.
@@ -106,7 +179,7 @@ func TestATokenTooManyIsRefusedAtOnce(t *testing.T) {
 	if _, err := v.Validate(t.Context(), cached, Requirement{}); err != nil {
 		t.Fatal(err)
 	}
-	if !v.store.turns.take(t.Context()) { // another token is being verified
+	if _, ok := v.store.turns.take(t.Context()); !ok { // another token is being verified
 		t.Fatal("no turn")
 	}
 	_, err = v.Validate(t.Context(), issuer.Token(map[string]any{"jti": "other"}), Requirement{})
@@ -134,7 +207,7 @@ func TestATokenTooManyIsRefusedAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	v.store.turns.give()
+	v.store.turns.give(time.Now())
 	if n := v.store.turns.inside.Load(); n != 0 {
 		t.Errorf("%d inside at the end", n)
 	}

@@ -24,7 +24,8 @@ type Config struct {
 	Cache CacheConfig
 	// MaxVerifications bounds the tokens whose signature is being checked or waits
 	// for a processor; tokens from the cache do not count. One more is refused at
-	// once with [Overloaded]. Zero means 256 for each processor.
+	// once with [Overloaded]. Zero means as many as the processors verify in 75 ms, as
+	// it is measured, and 16 to 1,024 for each.
 	MaxVerifications int
 	// Clock tells the time; nil means time.Now. It is called by several
 	// goroutines.
