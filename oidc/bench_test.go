@@ -86,7 +86,7 @@ func verifyBare(public crypto.PublicKey, input, signature []byte) bool {
 }
 
 // What a validation allocates: budgets, so that nobody spends them unnoticed. Of a
-// token that is not in the cache, 9 to 14 are the signature's.
+// token that is not in the cache, up to 21 are the signature's.
 func TestAllocationsOfAValidation(t *testing.T) {
 	if testing.Short() {
 		t.Skip("mutants that only waste something are waived")
@@ -96,7 +96,7 @@ func TestAllocationsOfAValidation(t *testing.T) {
 		cached bool
 		want   float64
 	}{
-		{"RS256", true, 0}, {"RS256", false, 56}, {"ES256", false, 68}, {"EdDSA", false, 45},
+		{"RS256", true, 0}, {"RS256", false, 26}, {"ES256", false, 38}, {"EdDSA", false, 15},
 	} {
 		issuer := oidctest.NewIssuer(oidctest.WithAlgorithms(tt.alg), oidctest.WithAudience("api"))
 		t.Cleanup(issuer.Close)

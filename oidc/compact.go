@@ -29,15 +29,8 @@ type header struct {
 type compact struct {
 	header       header
 	claims       Claims // indexed
-	payload      []byte // the bytes that claims were read from; nobody changes them
 	signingInput string // header and claims as they were signed
 	signature    []byte
-}
-
-// rawHeader returns the header as it stands in the token that c was read from.
-func (c *compact) rawHeader(token string) string {
-	header, _, _ := strings.Cut(token, ".")
-	return header
 }
 
 // strictBase64 refuses unused trailing bits that are not zero, so that one
@@ -84,7 +77,7 @@ func parseCompact(token string, room *jsonRoom, ex explainer) (compact, *Error) 
 		ex.ok("claims", "a JSON object, %d bytes", len(claims))
 	}
 	c.signingInput = token[:len(rawHeader)+1+len(rawClaims)]
-	c.payload, c.signature = claims, signature
+	c.signature = signature
 	return c, nil
 }
 
@@ -122,6 +115,34 @@ func decodeSegment(s string) ([]byte, error) {
 	return strictBase64.DecodeString(s)
 }
 
+// errHeaderValue is why a header is refused that we could read: no other library
+// would (RFC 8259 section 6 on numbers), and what only we accept is not accepted.
+var errHeaderValue = errors.New("a header parameter is a number out of range, or a nonce that is no string")
+
+// usual reports whether all numbers in a header parameter have a float64, and a
+// nonce is a string.
+func usual(name string, v Value) bool {
+	switch v.Kind() {
+	case KindNumber:
+		_, ok := v.Float64()
+		return ok && name != "nonce"
+	case KindArray:
+		for e := range v.Elements() {
+			if !usual("", e) {
+				return false
+			}
+		}
+	case KindObject:
+		for _, m := range v.Members() {
+			if !usual("", m) {
+				return false
+			}
+		}
+	default:
+	}
+	return name != "nonce" || v.Kind() == KindString
+}
+
 func parseHeader(s string, room *jsonRoom) (header, *Error) {
 	var h header
 	object, err := room.parseClaims(s)
@@ -139,6 +160,9 @@ func parseHeader(s string, room *jsonRoom) (header, *Error) {
 			if name == refused {
 				return h, &Error{Reason: MalformedToken, Claim: refused, Err: errors.New("this header parameter is not accepted in an access token")}
 			}
+		}
+		if !usual(name, value) {
+			return h, &Error{Reason: MalformedToken, Err: errHeaderValue}
 		}
 		switch name {
 		case "kid":

@@ -46,7 +46,6 @@ type keyStore struct {
 	origin  func(issuerKeysConfig) (keyOrigin, error)
 	turns   *turns
 	matches sharedMatches
-	headers *joseHeaders
 	rooms   sync.Pool // of *jsonRoom
 
 	generation atomic.Uint64  // the last one given to a set of keys
@@ -74,7 +73,7 @@ type keyStore struct {
 func newKeyStore(cfg keyStoreConfig) *keyStore {
 	s := &keyStore{
 		clock: cfg.clock, base: cfg.clock(), logger: cfg.logger, onFetch: cfg.onFetch, jitter: cfg.jitter, origin: cfg.origin,
-		turns: newTurns(), headers: newJoseHeaders(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
+		turns: newTurns(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
 	}
 	s.turns.bound(0)
 	if s.jitter == nil {

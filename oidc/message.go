@@ -83,7 +83,7 @@ func (v *Validator) readMessage(ctx context.Context, raw string, to Recipient, k
 		err = check(m)
 	}
 	if err == nil {
-		err = from.verifyMessage(ctx, raw, c)
+		err = from.verifyMessage(ctx, c)
 	}
 	if err != nil {
 		err.IssuerName = from.name
@@ -172,12 +172,8 @@ func (m *message) readAudience(to Recipient) *Error {
 }
 
 // verifyMessage compares the signature with the sender's keys.
-func (from sender) verifyMessage(ctx context.Context, raw string, c compact) *Error {
-	signed, ok := newSigned(raw, &c)
-	if !ok {
-		return &Error{Reason: MalformedToken, Err: errHeaderValue}
-	}
-	if _, _, reason, cause := from.verify(ctx, from.keyHint(c), signed.verifiedBy, nil); reason != "" {
+func (from sender) verifyMessage(ctx context.Context, c compact) *Error {
+	if _, _, reason, cause := from.verify(ctx, from.keyHint(c), c.verifiedBy, nil); reason != "" {
 		return &Error{Reason: reason, Err: cause}
 	}
 	return nil

@@ -138,7 +138,7 @@ func TestAnIDTokenIsOfItsIssuerForItsClient(t *testing.T) {
 			w.Recipient.Algorithms = []oidc.Algorithm{oidc.ES256, oidc.RS256}
 		}},
 		{
-			rule: "a header that go-jose does not take", header: []oidctest.TokenOption{oidctest.RawHeader([]byte(`{"alg":"ES256","kid":"key-1","typ":"JWT","nonce":5}`))},
+			rule: "a header that nobody else can read", header: []oidctest.TokenOption{oidctest.RawHeader([]byte(`{"alg":"ES256","kid":"key-1","typ":"JWT","nonce":5}`))},
 			refuse: "malformed_token: a header parameter is a number out of range, or a nonce that is no string",
 		},
 		{

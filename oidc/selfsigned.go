@@ -81,11 +81,7 @@ func VerifySelfSigned(text string, rules SelfSignedRules) (SelfSigned, error) {
 	}
 	c := compact{signingInput: text[:len(rawHeader)+1+len(rawClaims)], signature: signature}
 	c.header.alg = alg
-	signed, ok := newSigned(text, &c)
-	if !ok {
-		return SelfSigned{}, errHeaderValue
-	}
-	if !signed.verifiedBy(k.pub) {
+	if !c.verifiedBy(k.pub) {
 		return SelfSigned{}, errors.New("the signature is not one of the header's jwk")
 	}
 	return s, nil
@@ -110,6 +106,11 @@ func selfSignedHeader(text string, rules SelfSignedRules) (Algorithm, Value, err
 	}
 	if algText.Kind() != KindString || !accepted {
 		return "", Value{}, errors.New("alg is not an accepted signature algorithm")
+	}
+	for name, value := range object.Object().Members() {
+		if !usual(name, value) {
+			return "", Value{}, errHeaderValue
+		}
 	}
 	for _, refused := range refusedHeaders {
 		if _, found := object.Object().Member(refused); found && refused != "jwk" {

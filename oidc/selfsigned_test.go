@@ -106,7 +106,7 @@ func TestSelfSignedTokensAreHeldToTheirRules(t *testing.T) {
 		{"claims that are no base64url", strings.Replace(good, ".", ".!", 1), proofRules(), "a segment is not strict base64url"},
 		{"claims that are no object", sign(nil, oidctest.RawClaims([]byte("[]"))), proofRules(), "not a JSON object"},
 		{"a header that is no object", sign(nil, oidctest.RawHeader([]byte("[]"))), proofRules(), "not a JSON object"},
-		{"a number that go-jose cannot read", sign(nil, oidctest.RawHeader([]byte(`{"typ":"dpop+jwt","alg":"ES256","x":1e999,"jwk":`+mustText(t, jwk)+`}`))), proofRules(), "a header parameter is a number out of range, or a nonce that is no string"},
+		{"a number that nobody else can read", sign(nil, oidctest.RawHeader([]byte(`{"typ":"dpop+jwt","alg":"ES256","x":1e999,"jwk":`+mustText(t, jwk)+`}`))), proofRules(), "a header parameter is a number out of range, or a nonce that is no string"},
 	} {
 		got := ""
 		s, err := oidc.VerifySelfSigned(tt.text, tt.rules)

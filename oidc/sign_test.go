@@ -108,7 +108,7 @@ func signature(t testing.TB, private crypto.Signer, alg Algorithm, input string)
 		if err != nil {
 			t.Fatal(err)
 		}
-		size := ecSignatureSize[alg] / 2
+		size := ecSignatureSize(alg, private.Curve) / 2
 		sig = append(point.R.FillBytes(make([]byte, size)), point.S.FillBytes(make([]byte, size))...)
 	case ed25519.PrivateKey:
 		sig = ed25519.Sign(private, []byte(input))

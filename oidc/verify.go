@@ -48,13 +48,9 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, key digest, n
 	if ex != nil {
 		explainKeys = func(detail string) { ex.ok("key", "%s", detail) }
 	}
-	signed, known, ok := v.store.headers.signed(token, &c)
-	if !ok {
-		return nil, nil, ex.fail("header", &Error{Reason: MalformedToken, IssuerName: iss.name, Err: errHeaderValue})
-	}
 	hint := from.keyHint(c)
 	hint.token, hint.issuer = key, iss
-	keys, generation, reason, cause := from.verify(ctx, hint, signed.verifiedBy, explainKeys)
+	keys, generation, reason, cause := from.verify(ctx, hint, c.verifiedBy, explainKeys)
 	if reason != "" {
 		step := "key"
 		if reason == BadSignature {
@@ -65,9 +61,6 @@ func (v *Validator) verifyFresh(ctx context.Context, token string, key digest, n
 	}
 	if ex != nil {
 		ex.ok("signature", "%s, good", c.header.alg)
-	}
-	if !known {
-		v.store.headers.remember(token, signed)
 	}
 	return tok, keys.verification(verification{iss, keys, generation, v.epoch}), nil
 }
