@@ -123,7 +123,7 @@ bench: build ## Measure what a check costs, directly and through Envoy (8 min)
 	go run ./bench checks -record
 
 .PHONY: numbers
-numbers: build ## Measure many issuers, hostile key sets, storms, restarts, overload, memory (22 min; ONLY=storm: that alone)
+numbers: build ## Measure many issuers, hostile key sets, storms, restarts, overload, memory (30 min; ONLY=storm: that alone)
 	go run ./bench numbers -record $(if $(ONLY),-only $(ONLY))
 
 .PHONY: lint

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch what {
 	case "reference":
-		return server.ServeReference() // this process is the reference server
+		return server.ServeReference(args) // this process is the reference server
 	case "checks":
 		return measureChecks(ctx, args)
 	case "numbers":
@@ -121,8 +122,15 @@ func measureChecks(ctx context.Context, args []string) error {
 		o.Peers = append(o.Peers, p)
 		return err
 	})
+	c.flags.Func("only", "measure these variants only: a regular expression of \"suite, variant\"; not with -record", func(text string) (err error) {
+		o.Only, err = regexp.Compile(text)
+		return err
+	})
 	if err := c.parse(args); err != nil {
 		return err
+	}
+	if o.Only != nil && c.record {
+		return errors.New("-record keeps whole runs: leave -only out")
 	}
 	o.Gate = c.gate
 	if err := o.Check(); err != nil {

@@ -6,12 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/claimgate/claimgate/bench/internal/envoy"
 	"github.com/claimgate/claimgate/bench/internal/load"
@@ -91,6 +95,10 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 	if err != nil {
 		return nil, err
 	}
+	answering, verifying, err := b.references(ctx, dir, self, issuer, tcp.Addr)
+	if err != nil {
+		return nil, err
+	}
 	peers := map[string]*subject{}
 	for _, p := range o.Peers {
 		s := &subject{addr: p.Addr}
@@ -119,16 +127,23 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 	direct(gateMissing, ours(tcp), http.StatusUnauthorized, same(t.missing))
 	direct(gateForged, ours(tcp), http.StatusUnauthorized, same(t.forged))
 	direct(referenceFresh, ours(idle), ok, fresh(t.fresh["RS256"]))
+	direct(bareRS256, ours(verifying), ok, fresh(t.fresh["RS256"]))
 	direct(gateRS256, ours(tcp), ok, fresh(t.fresh["RS256"]))
+	direct(bareES256, ours(verifying), ok, fresh(t.fresh["ES256"]))
 	direct(gateES256, ours(tcp), ok, fresh(t.fresh["ES256"]))
 	direct(gateEdDSA, ours(tcp), ok, fresh(t.fresh["EdDSA"]))
 	for _, p := range o.Peers {
 		direct(peerOne(p.Name), peers[p.Name], ok, same(t.one))
-		direct(peerFresh(p.Name), peers[p.Name], ok, fresh(t.fresh["RS256"]))
+		direct(peerFresh(p.Name, "RS256"), peers[p.Name], ok, fresh(t.fresh["RS256"]))
+		direct(peerFresh(p.Name, "ES256"), peers[p.Name], ok, fresh(t.fresh["ES256"]))
 	}
 	b.variants = append(b.variants,
 		variant{DirectOpen, reference, ours(idle), same(t.one), ok, idle.Addr},
+		variant{DirectOpen, sameAnswer, ours(answering), same(t.one), ok, answering.Addr},
 		variant{DirectOpen, gateOne, ours(tcp), same(t.one), ok, tcp.Addr})
+	for _, p := range o.Peers {
+		b.variants = append(b.variants, variant{DirectOpen, peerOne(p.Name), peers[p.Name], same(t.one), ok, p.Addr})
+	}
 
 	o.say("starting Envoy, and looking whether everything refuses what it should")
 	keySet, err := json.Marshal(map[string]any{"keys": []any{issuer.SigningKey().JWK()}})
@@ -140,10 +155,10 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 	cached.Cache = true
 	filters := map[string]envoy.Filter{
 		noFilter: {}, jwtUncached: envoy.WithJWTAuthn(jwt), jwtCached: envoy.WithJWTAuthn(cached),
-		viaReference: envoy.WithExtAuthz(idle.Addr), viaGate: envoy.WithExtAuthz(tcp.Addr), viaSocket: envoy.WithExtAuthz(socket),
+		viaReference: envoy.WithExtAuthz(idle.Addr), viaSame: envoy.WithExtAuthz(answering.Addr), viaGate: envoy.WithExtAuthz(tcp.Addr), viaSocket: envoy.WithExtAuthz(socket),
 	}
-	servers := map[string]*subject{viaReference: ours(idle), viaGate: ours(tcp), viaSocket: ours(unix)}
-	names := []string{noFilter, jwtCached, jwtUncached, viaReference, viaGate, viaSocket}
+	servers := map[string]*subject{viaReference: ours(idle), viaSame: ours(answering), viaGate: ours(tcp), viaSocket: ours(unix)}
+	names := []string{noFilter, jwtCached, jwtUncached, viaReference, viaSame, viaGate, viaSocket}
 	for _, p := range o.Peers {
 		filters[viaPeer(p.Name)], servers[viaPeer(p.Name)] = envoy.WithExtAuthz(p.Addr), peers[p.Name]
 		names = append(names, viaPeer(p.Name))
@@ -164,11 +179,70 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 		}
 	}
 	for _, name := range names {
-		if err := verdicts(ctx, b.envoy.Listeners[name], t, name != noFilter && name != viaReference); err != nil {
+		if err := verdicts(ctx, b.envoy.Listeners[name], t, name != noFilter && name != viaReference && name != viaSame); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return b, b.fill(ctx, many.Addr, t.many)
+}
+
+// references starts two more references: one answers what the gate answers to a good
+// token, the other verifies bare signatures.
+func (b *bench) references(ctx context.Context, dir, self string, issuer *oidctest.Issuer, gate string) (answering, verifying *server.Server, err error) {
+	answer, err := answerOf(ctx, gate, mint(issuer, "RS256", "hot"))
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := keysOf(ctx, issuer)
+	if err != nil {
+		return nil, nil, err
+	}
+	files := map[string][]byte{"answer": answer, "keys": keys}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return nil, nil, err
+		}
+	}
+	if answering, err = b.start(server.Start(ctx, self, nil, "reference", "-answer", filepath.Join(dir, "answer"))); err != nil {
+		return nil, nil, err
+	}
+	verifying, err = b.start(server.Start(ctx, self, nil, "reference", "-keys", filepath.Join(dir, "keys")))
+	return answering, verifying, err
+}
+
+// answerOf is what a gate answers to a token. It may need a moment for its keys.
+func answerOf(ctx context.Context, gate, token string) (answer []byte, err error) {
+	checks, err := load.Checks([]string{token})
+	if err != nil {
+		return nil, err
+	}
+	client, err := load.DialMany(gate, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	client.Judge = func(resp *authv3.CheckResponse) int {
+		answer, err = proto.Marshal(resp)
+		return load.Status(resp)
+	}
+	if status, _ := client.Ask(ctx, 0, &checks[0]); status != load.Allowed {
+		return nil, fmt.Errorf("the gate answers %d to a good token", status)
+	}
+	return answer, err
+}
+
+// keysOf is the issuer's key set.
+func keysOf(ctx context.Context, issuer *oidctest.Issuer) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, issuer.URLOf(oidctest.JWKS), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	return io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 }
 
 // start remembers a server that was started.
@@ -188,8 +262,8 @@ func verdicts(ctx context.Context, addr string, t *tokens, verifies bool) error 
 	defer client.Close()
 	limit := time.Now().Add(20 * time.Second)
 	for {
-		good := client.Ask(ctx, 0, &t.request[0])
-		forged := client.Ask(ctx, 0, &t.forgedRequest[0])
+		good, _ := client.Ask(ctx, 0, &t.request[0])
+		forged, _ := client.Ask(ctx, 0, &t.forgedRequest[0])
 		if good == load.Allowed && (!verifies || forged == http.StatusUnauthorized || forged == http.StatusForbidden) {
 			return nil
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"time"
 
@@ -27,8 +28,9 @@ type Options struct {
 	Cold     int // with tokens never seen before
 	Many     int // tokens of the variant with many
 	Rate     float64
-	Open     time.Duration // an open loop
-	Patience time.Duration // spent in all on waiting for a calm machine and on repeating what was disturbed
+	Open     time.Duration  // an open loop
+	Patience time.Duration  // spent in all on waiting for a calm machine and on repeating what was disturbed
+	Only     *regexp.Regexp // of "suite, variant"; nil: all of them
 	Progress io.Writer
 }
 
@@ -101,6 +103,9 @@ type Sample struct {
 const (
 	reference      = "reference"
 	referenceFresh = "reference, fresh tokens"
+	bareRS256      = "reference that verifies, fresh RS256"
+	bareES256      = "reference that verifies, fresh ES256"
+	sameAnswer     = "reference with the gate's answer"
 	gateOne        = "gate, one cached token"
 	gateThousand   = "gate, 1,000 cached tokens"
 	gateMany       = "gate, 100,000 cached tokens"
@@ -114,13 +119,15 @@ const (
 	jwtCached    = "jwt_authn, with its cache"
 	jwtUncached  = "jwt_authn"
 	viaReference = "ext_authz to the reference"
+	viaSame      = "ext_authz to the reference with the gate's answer"
 	viaGate      = "ext_authz to the gate, TCP"
 	viaSocket    = "ext_authz to the gate, Unix socket"
 )
 
-func peerOne(name string) string   { return name + ", one token" }
-func peerFresh(name string) string { return name + ", fresh RS256" }
-func viaPeer(name string) string   { return "ext_authz to " + name }
+func peerOne(name string) string { return name + ", one token" }
+func viaPeer(name string) string { return "ext_authz to " + name }
+
+func peerFresh(name, algorithm string) string { return name + ", fresh " + algorithm }
 
 // inFlight is how many checks of a closed loop wait for their answer at a time.
 const inFlight = 32
@@ -153,6 +160,12 @@ func Run(ctx context.Context, o Options) (File, error) {
 	}
 	defer b.close()
 	f.Envoy = b.envoyVersion
+	if o.Only != nil {
+		b.variants = slices.DeleteFunc(b.variants, func(v variant) bool { return !o.Only.MatchString(string(v.suite) + ", " + v.name) })
+		if len(b.variants) == 0 {
+			return f, fmt.Errorf("-only: %s is in none of the variants", o.Only)
+		}
+	}
 	r := rounds{options: o, bench: b, patience: o.Patience}
 	if f.Samples, err = r.run(ctx); err != nil {
 		return f, err

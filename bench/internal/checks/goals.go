@@ -71,6 +71,43 @@ func (f File) Calm() string {
 	return fmt.Sprintf("During %d of %d runs other processes used more than %.2f of a processor (at most %.2f).", disturbed, len(f.Samples), calm, most)
 }
 
+// AboutTheWay says what stands in the way of lower figures, if that was measured.
+func (f File) AboutTheWay(w io.Writer) {
+	if !slices.Contains(f.variants(Direct), bareRS256) {
+		return
+	}
+	of := func(suite Suite, variant string, c column) float64 {
+		median, _, _ := f.median(suite, variant, c.of)
+		return median
+	}
+	fmt.Fprintf(w, `
+### What stands in the way
+
+Two more references show what no gate can do without. One *verifies* the signature of a token with Go's standard library and
+reads nothing of it. Never-seen tokens cost it %.2f × the reference with RS256 and %.2f × with ES256, and the gate, which also reads the
+token, judges it, remembers it and tells whose it is, %.2f × and %.2f ×: a difference of %+.0f µs and %+.0f µs. Much less needs faster
+signatures.
+
+The other answers what the gate answers to a cached token: identity headers, and metadata for access logs. Through Envoy it gets %.2f ×
+the requests a second of the reference, which answers nothing, and the gate %.2f ×; at %.0f a second its p50 is %.2f × and the
+gate's %.2f ×. For Envoy has to read such an answer and to act on it: with it, a request takes %.0f µs of Envoy's time instead of %.0f.
+
+Sent to the server without an Envoy, the p50 of that reference is %.2f × and the gate's %.2f ×, a difference to the first reference of
+%+.0f µs. At such a rate a check takes the gate %.0f µs of processor time and the reference %.0f µs, where %.0f and %.0f are enough at
+saturation: threads sleep and have to be woken, and find the processor's caches used by others, so that each microsecond of work becomes
+several. The gate has less of it, but more before the answer.
+`,
+		f.ratio(Direct, bareRS256, referenceFresh, cpuColumn.of), f.ratio(Direct, bareES256, referenceFresh, cpuColumn.of),
+		f.ratio(Direct, gateRS256, referenceFresh, cpuColumn.of), f.ratio(Direct, gateES256, referenceFresh, cpuColumn.of),
+		of(Direct, gateRS256, cpuColumn)-of(Direct, bareRS256, cpuColumn), of(Direct, gateES256, cpuColumn)-of(Direct, bareES256, cpuColumn),
+		f.ratio(Proxied, viaSame, viaReference, rateColumn.of), f.ratio(Proxied, viaGate, viaReference, rateColumn.of), f.Rate,
+		f.ratio(ProxyOpen, viaSame, viaReference, p50Column.of), f.ratio(ProxyOpen, viaGate, viaReference, p50Column.of),
+		of(Proxied, viaSame, envoyColumn), of(Proxied, viaReference, envoyColumn),
+		f.ratio(DirectOpen, sameAnswer, reference, p50Column.of), f.ratio(DirectOpen, gateOne, reference, p50Column.of),
+		1000*(of(DirectOpen, gateOne, p50Column)-of(DirectOpen, reference, p50Column)),
+		of(DirectOpen, gateOne, cpuColumn), of(DirectOpen, reference, cpuColumn), of(Direct, gateOne, cpuColumn), of(Direct, reference, cpuColumn))
+}
+
 // AboutJWTAuthn says where Envoy's own filter stays better.
 func (f File) AboutJWTAuthn(w io.Writer) {
 	of := func(suite Suite, variant string, c column) float64 {

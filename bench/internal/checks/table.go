@@ -51,11 +51,11 @@ func (f File) ratio(suite Suite, variant, to string, of func(Sample) float64) fl
 // variants are those that a suite has samples of, in the order of the page.
 func (f File) variants(suite Suite) []string {
 	order := []string{
-		reference, gateOne, gateThousand, gateMany, gateMissing, gateForged, referenceFresh, gateRS256, gateES256, gateEdDSA,
-		noFilter, jwtCached, jwtUncached, viaReference, viaGate, viaSocket,
+		reference, gateOne, gateThousand, gateMany, gateMissing, gateForged, referenceFresh, bareRS256, gateRS256, bareES256, gateES256, gateEdDSA, sameAnswer,
+		noFilter, jwtCached, jwtUncached, viaReference, viaSame, viaGate, viaSocket,
 	}
 	for _, p := range f.Peers {
-		order = append(order, peerOne(p), peerFresh(p), viaPeer(p))
+		order = append(order, peerOne(p), peerFresh(p, "RS256"), peerFresh(p, "ES256"), viaPeer(p))
 	}
 	return slices.DeleteFunc(order, func(name string) bool {
 		return !slices.ContainsFunc(f.Samples, func(s Sample) bool { return s.Suite == suite && s.Variant == name })

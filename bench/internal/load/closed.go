@@ -22,9 +22,9 @@ func Closed(ctx context.Context, to Target, checks []Check, inFlight, count, wan
 					return
 				}
 				begin := time.Now()
-				answer := to.Ask(ctx, w, &checks[i%len(checks)])
-				latencies[i] = time.Since(begin)
-				if answer != want {
+				status, arrived := to.Ask(ctx, w, &checks[i%len(checks)])
+				latencies[i] = arrived.Sub(begin)
+				if status != want {
 					others.Add(1)
 				}
 			}

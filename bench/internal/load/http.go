@@ -67,15 +67,16 @@ func (c *httpConn) hangUp() {
 }
 
 // Ask implements [Target]. Any free connection will do.
-func (h *HTTP) Ask(ctx context.Context, _ int, request *Check) int {
+func (h *HTTP) Ask(ctx context.Context, _ int, request *Check) (status int, arrived time.Time) {
 	c := <-h.free
 	defer func() { h.free <- c }()
 	status, err := c.ask(ctx, h.addr, *request)
+	arrived = time.Now()
 	if err != nil {
 		c.hangUp()
-		return Failed
+		return Failed, arrived
 	}
-	return status
+	return status, arrived
 }
 
 func (c *httpConn) ask(ctx context.Context, addr string, request Check) (status int, err error) {

@@ -40,9 +40,10 @@ type Check []byte
 
 // Target is what checks are sent to.
 type Target interface {
-	// Ask sends a check over the n-th connection, counted round, and returns the
-	// status that it is answered with, or Failed.
-	Ask(ctx context.Context, n int, check *Check) int
+	// Ask sends a check over the n-th connection, counted round. It returns the status
+	// that it is answered with, or Failed, and when the answer had arrived: to read it
+	// is the load's own work, which takes the longer the more the answer says.
+	Ask(ctx context.Context, n int, check *Check) (status int, arrived time.Time)
 }
 
 // Checks makes one check for each token, without credentials for "".
@@ -125,18 +126,15 @@ const Failed = 0
 const Allowed = 200
 
 // Ask implements [Target].
-func (c *Client) Ask(ctx context.Context, n int, check *Check) int {
+func (c *Client) Ask(ctx context.Context, n int, check *Check) (status int, arrived time.Time) {
 	var answer []byte
 	err := c.conns[n%len(c.conns)].Invoke(ctx, authv3.Authorization_Check_FullMethodName, check, &answer, grpc.ForceCodecV2(rawCodec{}))
-	if err != nil {
-		return Failed
-	}
-	// Decoding is the load's own work, but a benchmark of denials would be worthless.
+	arrived = time.Now()
 	var resp authv3.CheckResponse
-	if proto.Unmarshal(answer, &resp) != nil {
-		return Failed
+	if err != nil || proto.Unmarshal(answer, &resp) != nil {
+		return Failed, arrived
 	}
-	return c.Judge(&resp)
+	return c.Judge(&resp), arrived
 }
 
 // Status is the HTTP status of an answer, or Failed if it is none that Envoy could

@@ -12,7 +12,8 @@ import (
 type Answer struct {
 	Check  int           // its place in the list
 	Due    time.Duration // when it was to be sent, from the start of the loop
-	Took   time.Duration // from then until the answer was there, queueing included
+	Late   time.Duration // how much later the load got round to it
+	Took   time.Duration // from when it was due until the answer was there, queueing included
 	Status int
 }
 
@@ -38,8 +39,9 @@ func Open(ctx context.Context, to Target, checks []Check, first int, rate float6
 		n := (first + i) % len(checks)
 		sent++
 		waiting.Go(func() {
-			status := to.Ask(ctx, i, &checks[n])
-			answers[i] = Answer{Check: n, Due: due, Took: time.Since(start) - due, Status: status}
+			late := time.Since(start) - due
+			status, arrived := to.Ask(ctx, i, &checks[n])
+			answers[i] = Answer{Check: n, Due: due, Late: late, Took: arrived.Sub(start) - due, Status: status}
 		})
 	}
 	waiting.Wait()

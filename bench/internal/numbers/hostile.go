@@ -189,7 +189,11 @@ func fetchHostile(ctx context.Context, s Scale, issuer *oidctest.Issuer, set hos
 	defer client.Close()
 	allows := func() (bool, error) {
 		checks, err := load.Checks([]string{issuer.Token(nil)})
-		return err == nil && client.Ask(ctx, 0, &checks[0]) == load.Allowed, err
+		if err != nil {
+			return false, err
+		}
+		status, _ := client.Ask(ctx, 0, &checks[0])
+		return status == load.Allowed, nil
 	}
 	if _, err := g.awaitReady(ctx, 10*time.Second, 20*time.Millisecond); err != nil {
 		return f, err

@@ -114,7 +114,7 @@ func Full(gate string) Scale {
 		Storm: time.Minute, Fetches: 5,
 		Reloads: 200, Restarts: 20, Kills: 5,
 		Overloads: 3, Capacity: 3 * time.Second, Over: 10 * time.Second, After: 6 * time.Second,
-		Cached: 100000, Settle: 30 * time.Second, Churn: 2 * time.Minute, Starts: 15, Benchmarks: 5,
+		Cached: 100000, Settle: 30 * time.Second, Churn: 10 * time.Minute, Starts: 15, Benchmarks: 5,
 	}
 }
 

@@ -40,8 +40,8 @@ func memoryUse() Measurement {
 		Title: "Memory",
 		About: `A gate with the defaults, and one issuer. Idle is after ten checks. Then 100,000 tokens are sent, with the claims of RS256 tokens of 1 KB, but signed by ES256 to save time; the cache's default
 has room for just as many. What a token costs is the live heap after forced garbage collections, less what it was before, less the decoded
-claims of all tokens. Resident memory is read when all have been sent again, in turn, until at least half a minute has passed. Then 1,000 tokens a second that were never seen before are sent for two minutes (the goal speaks of ten, which would
-only take longer: the cache has been full from the start), each of which drives another one out.`,
+claims of all tokens. Resident memory is read when all have been sent again, in turn, until at least half a minute has passed. Then 1,000 tokens a second that were never seen before are sent for ten minutes, each of which
+drives another one out.`,
 		Figures: []Figure{
 			{idleMemory, "MiB", each(30)},
 			{tokenBytes, "B", nil},

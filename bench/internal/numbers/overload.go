@@ -20,6 +20,7 @@ const (
 	refusedAfter = "twice the capacity: p99 of the answers 503"
 	allowedAfter = "twice the capacity: p99 of the allows"
 	unanswered   = "twice the capacity: no answer within 0.5 s, of all"
+	loadLate     = "twice the capacity: p99 of how late a check is sent"
 	otherAnswers = "answers that are neither an allow nor 503"
 	recoversIn   = "half the capacity afterwards: last 503 after"
 )
@@ -39,6 +40,7 @@ after half a second. Times run from when a check was due, so a load that is late
 			{refusedAfter, "ms", each(150)},
 			{allowedAfter, "ms", nil},
 			{unanswered, "%", each(1)},
+			{loadLate, "ms", nil},
 			{otherAnswers, "", each(0)},
 			{recoversIn, "s", each(5)},
 		},
@@ -53,7 +55,7 @@ type hasty struct {
 }
 
 // Ask implements [load.Target].
-func (h hasty) Ask(ctx context.Context, n int, check *load.Check) int {
+func (h hasty) Ask(ctx context.Context, n int, check *load.Check) (int, time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	return h.Target.Ask(ctx, n, check)
@@ -160,10 +162,11 @@ func (r *recorder) capacity(ctx context.Context, issuer *oidctest.Issuer, client
 
 // overloaded records what became of twice the load.
 func (r *recorder) overloaded(answers []load.Answer, capacity float64) {
-	var allowed, refused []time.Duration
+	var allowed, refused, late []time.Duration
 	others, silent, first, last := 0, 0, time.Second, time.Duration(0)
 	for _, a := range answers {
 		last = max(last, a.Due)
+		late = append(late, a.Late)
 		switch {
 		case a.Due < first:
 		case a.Status == load.Allowed:
@@ -182,5 +185,6 @@ func (r *recorder) overloaded(answers []load.Answer, capacity float64) {
 	r.add(unanswered, 100*float64(silent)/all)
 	r.add(refusedAfter, load.Percentile(refused, 0.99))
 	r.add(allowedAfter, load.Percentile(allowed, 0.99))
+	r.add(loadLate, load.Percentile(late, 0.99))
 	r.add(otherAnswers, float64(others))
 }

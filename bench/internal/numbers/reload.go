@@ -173,10 +173,10 @@ type storming struct {
 
 // Ask implements [load.Target]: the n-th token in turn. What was sent is waited for
 // when the load is stopped.
-func (s *storming) Ask(ctx context.Context, n int, check *load.Check) int {
+func (s *storming) Ask(ctx context.Context, n int, check *load.Check) (status int, arrived time.Time) {
 	k := s.kinds[n%len(s.kinds)]
 	before := s.turn.Load()
-	status := s.client.Ask(context.WithoutCancel(ctx), n, check)
+	status, arrived = s.client.Ask(context.WithoutCancel(ctx), n, check)
 	settled := before%2 == 0 && before == s.turn.Load()
 	switch {
 	case status == load.Failed:
@@ -192,7 +192,7 @@ func (s *storming) Ask(ctx context.Context, n int, check *load.Check) int {
 			s.say("a token %s was answered %d, by the configuration before", k.name, status)
 		}
 	}
-	return status
+	return status, arrived
 }
 
 // change puts the other configuration in force and returns when the gate has counted

@@ -134,6 +134,6 @@ func during(ctx context.Context, to load.Target, requests []load.Check, rate flo
 type waited struct{ to load.Target }
 
 // Ask implements [load.Target].
-func (w waited) Ask(ctx context.Context, n int, check *load.Check) int {
+func (w waited) Ask(ctx context.Context, n int, check *load.Check) (int, time.Time) {
 	return w.to.Ask(context.WithoutCancel(ctx), n, check)
 }

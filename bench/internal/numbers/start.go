@@ -62,7 +62,11 @@ func startOnce(ctx context.Context, s Scale, issuer string, check *load.Check) (
 		return 0, 0, 0, err
 	}
 	defer client.Close()
-	for client.Ask(ctx, 0, check) != load.Allowed {
+	for {
+		status, arrived := client.Ask(ctx, 0, check)
+		if status == load.Allowed {
+			return listens, arrived.Sub(g.Began), refused, nil
+		}
 		refused++
 		if time.Since(g.Began) > time.Minute {
 			return 0, 0, 0, fmt.Errorf("no allow within a minute: %s", g.Log())
@@ -71,5 +75,4 @@ func startOnce(ctx context.Context, s Scale, issuer string, check *load.Check) (
 			return 0, 0, 0, err
 		}
 	}
-	return listens, time.Since(g.Began), refused, nil
 }

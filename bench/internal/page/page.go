@@ -69,6 +69,7 @@ run. %s
 		r.Checks.Goals(w)
 		fmt.Fprintf(w, "\n![Latency through Envoy by variant](%s)\n\n", PictureFile)
 		r.Checks.Table(w)
+		r.Checks.AboutTheWay(w)
 		fmt.Fprint(w, "\n### Where jwt_authn stays better\n\n")
 		r.Checks.AboutJWTAuthn(w)
 	}
