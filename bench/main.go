@@ -122,6 +122,7 @@ func measureChecks(ctx context.Context, args []string) error {
 		o.Peers = append(o.Peers, p)
 		return err
 	})
+	note := c.flags.String("note", "", "what the page says of the peers: versions, how they are configured")
 	c.flags.Func("only", "measure these variants only: a regular expression of \"suite, variant\"; not with -record", func(text string) (err error) {
 		o.Only, err = regexp.Compile(text)
 		return err
@@ -140,12 +141,16 @@ func measureChecks(ctx context.Context, args []string) error {
 	if o.Envoy, err = envoy.Find(ctx); err != nil {
 		return err
 	}
-	made := results.MadeNow(ctx, "make bench")
+	command := "make bench"
+	if len(o.Peers) > 0 {
+		command = "go run ./bench checks, with peers,"
+	}
+	made := results.MadeNow(ctx, command)
 	file, err := checks.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	file.Made = made
+	file.Made, file.Note = made, *note
 	file.Table(os.Stdout)
 	fmt.Println()
 	file.Goals(os.Stdout)

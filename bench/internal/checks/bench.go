@@ -160,7 +160,7 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 	servers := map[string]*subject{viaReference: ours(idle), viaSame: ours(answering), viaGate: ours(tcp), viaSocket: ours(unix)}
 	names := []string{noFilter, jwtCached, jwtUncached, viaReference, viaSame, viaGate, viaSocket}
 	for _, p := range o.Peers {
-		filters[viaPeer(p.Name)], servers[viaPeer(p.Name)] = envoy.WithExtAuthz(p.Addr), peers[p.Name]
+		filters[viaPeer(p.Name)], servers[viaPeer(p.Name)] = envoy.WithExtAuthz(p.Addr).Joined(), peers[p.Name]
 		names = append(names, viaPeer(p.Name))
 	}
 	config, err := envoy.SideBySide(filters)

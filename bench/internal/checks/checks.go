@@ -65,6 +65,7 @@ type File struct {
 	Seconds float64      `json:"seconds"` // it took
 	Envoy   string       `json:"envoy"`   // its version
 	Peers   []string     `json:"peers,omitempty"`
+	Note    string       `json:"note,omitempty"` // on the peers
 	Rounds  int          `json:"rounds"`
 	Rate    float64      `json:"rate"` // of the open loops, a second
 	Samples []Sample     `json:"samples"`

@@ -108,3 +108,20 @@ func flatten(path string, v any) []string {
 	}
 	return lines
 }
+
+// Peers get headers in the way that they read.
+func TestOnlyJoinedFiltersDoWithoutRawHeaders(t *testing.T) {
+	for joined, want := range map[bool]bool{false: true, true: false} {
+		f := WithExtAuthz("127.0.0.1:1")
+		if joined {
+			f = f.Joined()
+		}
+		config, err := SideBySide(map[string]Filter{"one": f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(config), `"encode_raw_headers":true`); got != want {
+			t.Errorf("joined %t: encode_raw_headers %t", joined, got)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 type Filter struct {
 	jwt      *JWTAuthn
 	extAuthz string // address of the server
+	joined   bool   // it gets the map of headers, in which those of one name are joined
 }
 
 // JWTAuthn says what Envoy's own filter for tokens checks.
@@ -32,6 +33,13 @@ func WithJWTAuthn(j JWTAuthn) Filter { return Filter{jwt: &j} }
 // it is 10 s, so that a stall of the machine is seen in the latencies.
 func WithExtAuthz(server string) Filter { return Filter{extAuthz: server} }
 
+// Joined is the same without encode_raw_headers: many servers read nothing but the
+// map of headers that Envoy sends then.
+func (f Filter) Joined() Filter {
+	f.joined = true
+	return f
+}
+
 // SideBySide is a configuration with a listener for each of these, by name.
 func SideBySide(filters map[string]Filter) ([]byte, error) {
 	text := shortTimeout.ReplaceAll(envoyconfig.Envoy, []byte("${1}: 10s"))
@@ -47,6 +55,9 @@ func SideBySide(filters map[string]Filter) ([]byte, error) {
 				return nil, err
 			}
 			Static(f.extAuthz).put(cluster)
+			if f.joined {
+				delete(filter["typed_config"].(object), "encode_raw_headers")
+			}
 			before, clusters = []any{filter}, append(clusters, cluster)
 		}
 		listeners = append(listeners, listener(name, before))

@@ -66,6 +66,9 @@ Ratios are to the same with the *reference*, an ext_authz server in grpc-go whos
 run. %s
 
 `, r.Checks.Made, r.Checks.Seconds, r.Checks.Calm())
+		if len(r.Checks.Peers) > 0 {
+			fmt.Fprintf(w, "The peers have the same duty, to verify the token and to send its subject on in a header. %s\n\n", r.Checks.Note)
+		}
 		r.Checks.Goals(w)
 		fmt.Fprintf(w, "\n![Latency through Envoy by variant](%s)\n\n", PictureFile)
 		r.Checks.Table(w)
