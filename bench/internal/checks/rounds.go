@@ -109,8 +109,8 @@ func (r *rounds) sample(ctx context.Context, v *variant, round int, checks []loa
 	if v.checks.once {
 		count = len(checks)
 	} else {
-		// Connections, on both sides.
-		load.Closed(ctx, client, checks, openConnections, 2*openConnections, v.want)
+		// Connections, on both sides; and a gate forgets a token after five minutes.
+		load.Closed(ctx, client, checks, openConnections, max(2*openConnections, min(len(checks), count)), v.want)
 	}
 	if round == 0 { // it only warms up
 		length, count = length/3, (count+2)/3
