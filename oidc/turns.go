@@ -36,7 +36,7 @@ type turns struct {
 	most    atomic.Int64  // that may be
 	fixed   atomic.Bool   // most was set by the operator
 	average atomic.Int64  // ns that a turn takes, of the last ones
-	unbound atomic.Int64  // ns of work since others were let in
+	worked  atomic.Int64  // ns since others were let in
 }
 
 func newTurns() *turns { return &turns{work: make(chan struct{}, runtime.GOMAXPROCS(0))} }
@@ -95,8 +95,8 @@ func (t *turns) give(began time.Time) {
 	// A turn never waits, so while turns follow each other nobody else would run who
 	// has to read requests and write answers. They would queue with the scheduler,
 	// which has no bound. Who comes in now finds the place taken, and waits here.
-	if t.unbound.Add(int64(took)) >= int64(yieldAfter) {
-		t.unbound.Store(0)
+	if t.worked.Add(int64(took)) >= int64(yieldAfter) {
+		t.worked.Store(0)
 		runtime.Gosched()
 	}
 	<-t.work
