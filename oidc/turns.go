@@ -33,8 +33,7 @@ var errCrowdedOut = errors.New("too many tokens are being verified: this process
 type turns struct {
 	work    chan struct{} // a place for each that is at work
 	inside  atomic.Int64  // at work or waiting
-	most    atomic.Int64  // that may be
-	fixed   atomic.Bool   // most was set by the operator
+	fixed   atomic.Int64  // how many may be; 0: as many as are served in time
 	average atomic.Int64  // ns that a turn takes, of the last ones
 	worked  atomic.Int64  // ns since others were let in
 }
@@ -43,30 +42,28 @@ func newTurns() *turns { return &turns{work: make(chan struct{}, runtime.GOMAXPR
 
 // bound sets how many may be inside; zero leaves it to what turns are measured to
 // take. It can change at any time; who is inside stays.
-func (t *turns) bound(most int) {
-	t.fixed.Store(most != 0)
-	if most == 0 {
-		most = t.inTime()
-	}
-	t.most.Store(int64(most))
-}
+func (t *turns) bound(most int) { t.fixed.Store(int64(most)) }
 
-// inTime is how many the processors can serve in turnsPatience.
-func (t *turns) inTime() int {
+// most is how many may be inside: by default as many as the processors can serve in
+// turnsPatience.
+func (t *turns) most() int64 {
+	if fixed := t.fixed.Load(); fixed != 0 {
+		return fixed
+	}
 	each := int64(maxTurnsPerProcessor)
 	if average := t.average.Load(); average > 0 {
 		each = min(max(int64(turnsPatience)/average, minTurnsPerProcessor), maxTurnsPerProcessor)
 	}
-	return int(each) * cap(t.work)
+	return each * int64(cap(t.work))
 }
 
 // full reports whether one more would be sent away.
-func (t *turns) full() bool { return t.inside.Load() >= t.most.Load() }
+func (t *turns) full() bool { return t.inside.Load() >= t.most() }
 
 // take waits for a turn, at most until ctx ends. It says false if there is none
 // to be had, and else is followed by give, with the time that it returns.
 func (t *turns) take(ctx context.Context) (time.Time, bool) {
-	if t.inside.Add(1) > t.most.Load() {
+	if t.inside.Add(1) > t.most() {
 		t.inside.Add(-1)
 		return time.Time{}, false
 	}
@@ -89,9 +86,6 @@ func (t *turns) give(began time.Time) {
 	took := min(time.Since(began), longestTurn)
 	average := t.average.Load()
 	t.average.Store(average + (int64(took)-average)/16) // who comes in between counts for less
-	if !t.fixed.Load() {
-		t.most.Store(int64(t.inTime()))
-	}
 	// A turn never waits, so while turns follow each other nobody else would run who
 	// has to read requests and write answers. They would queue with the scheduler,
 	// which has no bound. Who comes in now finds the place taken, and waits here.

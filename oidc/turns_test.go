@@ -106,14 +106,14 @@ func TestTheDefaultBoundFollowsTheTimeOfATurn(t *testing.T) {
 				}
 				s.give(began.Add(-tt.turn))
 			}
-			if got, want := s.most.Load(), 3*tt.want; got < want*97/100 || got > want*103/100 {
+			if got, want := s.most(), 3*tt.want; got < want*97/100 || got > want*103/100 {
 				t.Errorf("turns of %s: %d may be inside, want %d", tt.turn, got, want)
 			}
 		}
 		s.bound(7)
 		began, _ := s.take(t.Context())
-		if s.give(began); s.most.Load() != 7 {
-			t.Errorf("%d may be inside, and the operator has said 7", s.most.Load())
+		if s.give(began); s.most() != 7 {
+			t.Errorf("%d may be inside, and the operator has said 7", s.most())
 		}
 	})
 }
