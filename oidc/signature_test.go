@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
@@ -163,6 +164,33 @@ func TestSignaturesAreJudgedAsByGoJose(t *testing.T) {
 		}
 		if accepted == 0 {
 			t.Errorf("%s: nothing is good", alg)
+		}
+	}
+}
+
+// A signature that the key has made is none under an algorithm that is not the
+// key's: of another curve, or of another kind.
+func TestAnotherAlgorithmOfTheKeyVerifiesNothing(t *testing.T) {
+	const text = "header.claims"
+	for _, of := range []Algorithm{ES256, ES384, ES512, EdDSA} {
+		private := exampleKey(t, of)
+		for _, alg := range Algorithms() {
+			c := compact{header: header{alg: alg}, signingInput: text}
+			fits := alg == of || of == EdDSA && alg == Ed25519
+			if key, ok := private.(*ecdsa.PrivateKey); ok {
+				_, digest := alg.digest(text)
+				r, s, err := ecdsa.Sign(rand.Reader, key, digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				size := (key.Params().BitSize + 7) / 8
+				c.signature = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+			} else if key, ok := private.(ed25519.PrivateKey); ok {
+				c.signature = ed25519.Sign(key, []byte(text))
+			}
+			if got := c.verifiedBy(private.Public()); got != fits {
+				t.Errorf("%s signed by the key of %s: %t, want %t", alg, of, got, fits)
+			}
 		}
 	}
 }

@@ -88,6 +88,9 @@ func TestTheDefaultBoundFollowsTheTimeOfATurn(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	synctest.Test(t, func(t *testing.T) {
 		s := newTurns()
+		if got := runtime.GOMAXPROCS(0); got != 3 || cap(s.work) != 3 {
+			t.Errorf("%d at work at once, on %d processors; want 3", cap(s.work), got)
+		}
 		s.bound(0)
 		for _, tt := range []struct {
 			turn time.Duration
