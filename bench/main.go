@@ -114,7 +114,7 @@ func measureChecks(ctx context.Context, args []string) error {
 	c.flags.IntVar(&o.Cold, "cold", 5000, "checks a variant and round, with tokens never seen before")
 	c.flags.IntVar(&o.Many, "many", 100000, "tokens of the variant with many")
 	c.flags.Float64Var(&o.Rate, "rate", 1310, "checks a second in an open loop")
-	c.flags.DurationVar(&o.Open, "open", 4*time.Second, "how long an open loop runs")
+	c.flags.DurationVar(&o.Open, "open", 8*time.Second, "how long an open loop runs")
 	c.flags.DurationVar(&o.Patience, "patience", 40*time.Second, "spent in all on waiting for a calm machine, and on repeating what others disturbed")
 	c.flags.StringVar(&o.Issuer, "issuer", "", "HOST:PORT that the issuer listens at, for peers that must be told before (default any free port)")
 	c.flags.Func("peer", "another ext_authz server, as NAME=HOST:PORT or NAME=HOST:PORT,PID; may be repeated", func(text string) error {
