@@ -94,8 +94,8 @@ gate's %.2f ×. For Envoy has to read such an answer and to act on it: with it, 
 
 Sent to the server without an Envoy, the p50 of that reference is %.2f × and the gate's %.2f ×, a difference to the first reference of
 %+.0f µs. At such a rate a check takes the gate %.0f µs of processor time and the reference %.0f µs, where %.0f and %.0f are enough at
-saturation: threads sleep and have to be woken, and find the processor's caches used by others, so that each microsecond of work becomes
-several. The gate has less of it, but more before the answer.
+saturation: threads sleep and have to be woken, and find the processor's caches used by others, so that each microsecond of work before
+the answer becomes several.
 `,
 		f.ratio(Direct, bareRS256, referenceFresh, cpuColumn.of), f.ratio(Direct, bareES256, referenceFresh, cpuColumn.of),
 		f.ratio(Direct, gateRS256, referenceFresh, cpuColumn.of), f.ratio(Direct, gateES256, referenceFresh, cpuColumn.of),
