@@ -114,6 +114,18 @@ func wantRevoked(t *testing.T, c *client.Client, token client.Secret, hint clien
 	}
 }
 
+// wantRevocation revokes both tokens of a login: neither is good for anything then.
+func wantRevocation(t *testing.T, c *client.Client, answer *client.TokenResponse) {
+	t.Helper()
+	wantRevoked(t, c, answer.AccessToken, client.HintAccessToken)
+	wantInactive(t, c, answer.AccessToken, false)
+	wantNoUserInfo(t, c, answer.AccessToken)
+	wantRevoked(t, c, answer.RefreshToken, client.HintRefreshToken)
+	if _, err := c.Refresh(t.Context(), answer.RefreshToken, client.RefreshParams{}); !errors.Is(err, client.ErrInvalidGrant) {
+		t.Errorf("the refresh token: %v", err)
+	}
+}
+
 // logouts is a server that hears of logouts by the back channel.
 type logouts struct {
 	*httptest.Server
@@ -259,14 +271,7 @@ func TestClientAfterLoginAtOIDCProvider(t *testing.T) {
 		}
 	})
 	t.Run("a token that is revoked is good no more", func(t *testing.T) {
-		answer := logIn(t, desk)
-		wantRevoked(t, desk, answer.AccessToken, client.HintAccessToken)
-		wantInactive(t, desk, answer.AccessToken, false)
-		wantNoUserInfo(t, desk, answer.AccessToken)
-		wantRevoked(t, desk, answer.RefreshToken, client.HintRefreshToken)
-		if _, err := desk.Refresh(t.Context(), answer.RefreshToken, client.RefreshParams{}); !errors.Is(err, client.ErrInvalidGrant) {
-			t.Errorf("the refresh token: %v", err)
-		}
+		wantRevocation(t, desk, logIn(t, desk))
 	})
 	t.Run("a logout at the provider, and the back channel tells of it", func(t *testing.T) {
 		who := newPerson(t, p.transport())
@@ -287,20 +292,12 @@ func TestClientAfterLoginAtOIDCProvider(t *testing.T) {
 // The same at Keycloak.
 
 func (k *keycloak) clientAsksWhoLoggedIn(t *testing.T) {
-	c := k.open(t, "shop", nil)
-	_, answer, err := k.logIn(t, c, client.AuthorizationParams{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, answer := k.loggedIn(t)
 	wantUserInfo(t, c, answer, false)
 }
 
 func (k *keycloak) clientIntrospects(t *testing.T) {
-	c := k.open(t, "shop", nil)
-	_, answer, err := k.logIn(t, c, client.AuthorizationParams{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, answer := k.loggedIn(t)
 	wantNoAnswer(t, k.open(t, "shop", func(cfg *client.Config) {
 		cfg.Auth = client.ClientSecretBasic{Secret: client.NewSecret("another")}
 	}), answer.AccessToken)
@@ -310,18 +307,8 @@ func (k *keycloak) clientIntrospects(t *testing.T) {
 }
 
 func (k *keycloak) clientRevokes(t *testing.T) {
-	c := k.open(t, "shop", nil)
-	_, answer, err := k.logIn(t, c, client.AuthorizationParams{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantRevoked(t, c, answer.AccessToken, client.HintAccessToken)
-	wantInactive(t, c, answer.AccessToken, false)
-	wantNoUserInfo(t, c, answer.AccessToken)
-	wantRevoked(t, c, answer.RefreshToken, client.HintRefreshToken)
-	if _, err := c.Refresh(t.Context(), answer.RefreshToken, client.RefreshParams{}); !errors.Is(err, client.ErrInvalidGrant) {
-		t.Errorf("the refresh token: %v", err)
-	}
+	c, answer := k.loggedIn(t)
+	wantRevocation(t, c, answer)
 }
 
 func (k *keycloak) clientLogsOut(t *testing.T) {

@@ -50,6 +50,17 @@ func (k *keycloak) logIn(t *testing.T, c *client.Client, params client.Authoriza
 	return clientLogIn(t, c, oneShot.Transport, params, map[string]string{"username": "alice", "password": "alice-password"})
 }
 
+// loggedIn is the shop's client after a login that has nothing special.
+func (k *keycloak) loggedIn(t *testing.T) (*client.Client, *client.TokenResponse) {
+	t.Helper()
+	c := k.open(t, "shop", nil)
+	_, answer, err := k.logIn(t, c, client.AuthorizationParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, answer
+}
+
 // withoutIss has a client's answers lack iss. Keycloak writes it twice into one that is
 // signed, as its issuer and as the parameter of RFC 9207, and then nobody can read it who
 // refuses duplicate members.
@@ -75,11 +86,7 @@ func (k *keycloak) clientLogsInInEachMode(t *testing.T) {
 
 func (k *keycloak) clientRefreshes(t *testing.T) {
 	k.call(t, http.MethodPut, "/admin/realms/shop", `{"revokeRefreshToken": true, "refreshTokenMaxReuse": 0}`, http.StatusNoContent)
-	c := k.open(t, "shop", nil)
-	_, answer, err := k.logIn(t, c, client.AuthorizationParams{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, answer := k.loggedIn(t)
 	refreshOnce(t, c, answer)
 }
 
