@@ -122,25 +122,33 @@ var errHeaderValue = errors.New("a header parameter is a number out of range, or
 // usual reports whether all numbers in a header parameter have a float64, and a
 // nonce is a string.
 func usual(name string, v Value) bool {
+	if name == "nonce" {
+		return v.Kind() == KindString
+	}
+	return inRange(v)
+}
+
+// inRange reports whether all numbers in v have a float64.
+func inRange(v Value) bool {
 	switch v.Kind() {
 	case KindNumber:
 		_, ok := v.Float64()
-		return ok && name != "nonce"
+		return ok
 	case KindArray:
 		for e := range v.Elements() {
-			if !usual("", e) {
+			if !inRange(e) {
 				return false
 			}
 		}
 	case KindObject:
 		for _, m := range v.Members() {
-			if !usual("", m) {
+			if !inRange(m) {
 				return false
 			}
 		}
 	default:
 	}
-	return name != "nonce" || v.Kind() == KindString
+	return true
 }
 
 func parseHeader(s string, room *jsonRoom) (header, *Error) {

@@ -75,7 +75,6 @@ func newKeyStore(cfg keyStoreConfig) *keyStore {
 		clock: cfg.clock, base: cfg.clock(), logger: cfg.logger, onFetch: cfg.onFetch, jitter: cfg.jitter, origin: cfg.origin,
 		turns: newTurns(), wake: make(chan struct{}, 1), issuers: map[string][]*issuerKeys{}, tenants: map[string][]*tenantKeys{},
 	}
-	s.turns.bound(0)
 	if s.jitter == nil {
 		s.jitter = func() float64 { return 2*rand.Float64() - 1 } //nolint:gosec // spreads load, hides nothing
 	}
