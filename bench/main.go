@@ -143,7 +143,7 @@ func measureChecks(ctx context.Context, args []string) error {
 	}
 	command := "make bench"
 	if len(o.Peers) > 0 {
-		command = "go run ./bench checks, with peers,"
+		command = "go run ./bench checks -peer …"
 	}
 	made := results.MadeNow(ctx, command)
 	file, err := checks.Run(ctx, o)

@@ -95,10 +95,6 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 	if err != nil {
 		return nil, err
 	}
-	answering, verifying, err := b.references(ctx, dir, self, issuer, tcp.Addr)
-	if err != nil {
-		return nil, err
-	}
 	peers := map[string]*subject{}
 	for _, p := range o.Peers {
 		s := &subject{addr: p.Addr}
@@ -113,6 +109,10 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 
 	o.say("minting tokens, which takes a while")
 	t, err := mintAll(issuer, o)
+	if err != nil {
+		return nil, err
+	}
+	answering, verifying, err := b.references(ctx, dir, self, issuer, tcp.Addr, &t.one[0])
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +187,9 @@ func build(ctx context.Context, o Options) (_ *bench, err error) {
 }
 
 // references starts two more references: one answers what the gate answers to a good
-// token, the other verifies bare signatures.
-func (b *bench) references(ctx context.Context, dir, self string, issuer *oidctest.Issuer, gate string) (answering, verifying *server.Server, err error) {
-	answer, err := answerOf(ctx, gate, mint(issuer, "RS256", "hot"))
+// check, the other verifies bare signatures.
+func (b *bench) references(ctx context.Context, dir, self string, issuer *oidctest.Issuer, gate string, good *load.Check) (answering, verifying *server.Server, err error) {
+	answer, err := answerOf(ctx, gate, good)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -210,12 +210,8 @@ func (b *bench) references(ctx context.Context, dir, self string, issuer *oidcte
 	return answering, verifying, err
 }
 
-// answerOf is what a gate answers to a token. It may need a moment for its keys.
-func answerOf(ctx context.Context, gate, token string) (answer []byte, err error) {
-	checks, err := load.Checks([]string{token})
-	if err != nil {
-		return nil, err
-	}
+// answerOf is what a gate answers to a check with a good token.
+func answerOf(ctx context.Context, gate string, good *load.Check) (answer []byte, err error) {
 	client, err := load.DialMany(gate, 1)
 	if err != nil {
 		return nil, err
@@ -225,7 +221,7 @@ func answerOf(ctx context.Context, gate, token string) (answer []byte, err error
 		answer, err = proto.Marshal(resp)
 		return load.Status(resp)
 	}
-	if status, _ := client.Ask(ctx, 0, &checks[0]); status != load.Allowed {
+	if status, _ := client.Ask(ctx, 0, good); status != load.Allowed {
 		return nil, fmt.Errorf("the gate answers %d to a good token", status)
 	}
 	return answer, err
